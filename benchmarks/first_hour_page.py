@@ -111,14 +111,14 @@ _COLUMNS = (
 HEAD = f"| {' | '.join(_COLUMNS)} |\n|---|--:|---|{'--:|' * (len(_COLUMNS) - 3)}"
 
 
-def section(found: Sequence[Result], seeds: int) -> str:
+def section(found: Sequence[Result]) -> str:
     """Return the section of the quality page; its goals are those of Lookalike."""
     goals = [goal for one in found if one.method == OURS for goal in _goals(one, found)]
     missed = sum("missed" in goal for goal in goals)
     head = "| goal of Lookalike | data | errors | asked | measured | |\n|---|---|--:|--:|--:|---|"
     return _TEXT.format(
         day=datetime.now(UTC).date().isoformat(),
-        seeds=seeds,
+        seeds=min(len(one.runs) for one in found),
         first=FIRST,
         enough=ENOUGH,
         table="\n".join([HEAD, *map(row, found)]),

@@ -17,10 +17,12 @@ after 1,500 answers.
 
 from __future__ import annotations
 
+import json
 import math
 import warnings
+from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -34,7 +36,6 @@ from first_hour import (
     SETTLED,
     Items,
     Point,
-    Set,
     hour,
     parsed,
     parser,
@@ -47,6 +48,7 @@ from lookalike.labels import is_within
 Codes = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Runs = list[list[Point]]
 
 TARGET = 0.95
 """The precision that every method is asked for; each peer may be wrong in the rest."""
@@ -403,39 +405,63 @@ def _asked(answers: Answers, peer: Peer, model: Model | None, count: int) -> tup
 # --- all methods ----------------------------------------------------------------------------------
 
 
-def results(one: Set, every: Items, errors: float, seeds: int) -> Iterator[Result]:
+def results(name: str, options: Namespace) -> Iterator[Result]:
     """Yield what each method does on a data set; the known rule goes on as long as Lookalike."""
-    samples = [every.some(one.upto, seed) for seed in range(seeds)]
-    size = len(samples[0].labels)
-    ours = [hour(items, seed, errors)[0] for seed, items in enumerate(samples)]
-    yield Result(one, size, errors, OURS, ours)
-    known = [
-        hour(items, seed, errors, confidence_threshold=KNOWN_CUT, least_actions=run[-1].actions)[0]
-        for seed, (items, run) in enumerate(zip(samples, ours, strict=True))
-    ]
-    yield Result(one, size, errors, KNOWN, known)
-    for name, peer in PEERS.items():
-        runs = [peer_hour(items, peer, seed, errors) for seed, items in enumerate(samples)]
-        yield Result(one, size, errors, name, runs)
+    every = SETS[name].items(options.data, options.folder)
+    samples = [every.some(SETS[name].upto, seed) for seed in range(options.seeds)]
+    for errors in options.errors:
+        ours: Runs = []
+        for method in (OURS, KNOWN, *PEERS):
+            kept = options.runs and options.runs / f"{name} {errors:.0%} {method.strip('*')}.json"
+            runs = _recall(kept, options.seeds)
+            if runs is None:
+                runs = [
+                    _run(method, items, seed, errors, ours[seed] if ours else [])
+                    for seed, items in enumerate(samples)
+                ]
+                _keep(kept, runs)
+            ours = ours or runs
+            yield Result(SETS[name], len(samples[0].labels), errors, method, runs)
+
+
+def _run(method: str, items: Items, seed: int, errors: float, ours: Sequence[Point]) -> list[Point]:
+    if method in PEERS:
+        return peer_hour(items, PEERS[method], seed, errors)
+    if method == OURS:
+        return hour(items, seed, errors)[0]
+    least = ours[-1].actions
+    return hour(items, seed, errors, confidence_threshold=KNOWN_CUT, least_actions=least)[0]
+
+
+def _recall(kept: Path | None, seeds: int) -> Runs | None:
+    if kept is None or not kept.exists():
+        return None
+    runs = [[Point(*point) for point in run] for run in json.loads(kept.read_text("utf-8"))]
+    return runs if len(runs) == seeds else None
+
+
+def _keep(kept: Path | None, runs: Runs) -> None:
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps([[astuple(point) for point in run] for run in runs]), "utf-8")
 
 
 def main() -> None:
     """Read the options, run everything, print each row as it comes and write the section."""
     options_of = parser((__doc__ or "").partition("\n")[0])
     options_of.add_argument("--output", type=Path, help="write the section of the page here")
+    options_of.add_argument("--runs", type=Path, help="keep runs here; those that are are not run")
     options = parsed(options_of)
     # The first answers have nearly as many labels as rows; scikit-learn doubts that.
     warnings.filterwarnings("ignore", message="The number of unique classes")
     print(HEAD, flush=True)
-    found: list[Result] = []
+    found = []
     for name in options.only:
-        every = SETS[name].items(options.data, options.folder)
-        for errors in options.errors:
-            for result in results(SETS[name], every, errors, options.seeds):
-                found.append(result)
-                print(row(result), flush=True)
-                if options.output:
-                    options.output.write_text(section(found, options.seeds), "utf-8")
+        for result in results(name, options):
+            found.append(result)
+            print(row(result), flush=True)
+    if options.output:
+        options.output.write_text(section(found), "utf-8")
 
 
 if __name__ == "__main__":

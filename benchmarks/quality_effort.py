@@ -54,7 +54,7 @@ _TEXT = """\
 
 How many actions until so much is settled. A simulated person answers truthfully and names
 everything; an action is one key: name one item, accept a strip, or drop one wrong picture of it. An
-item is settled when the person labelled it or the landscape rule does. For every order alike, what
+item is settled when the person labelled it or the graph rule does. For every order alike, what
 the rule labels is taken at the best limit with a precision of 0.95 in hindsight, by its true
 labels. No rule has that limit in practice, so beside it stands the share settled at the rule's
 own limit, with the precision there, which it learns from random draws alone: without them it

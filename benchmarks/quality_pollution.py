@@ -87,10 +87,10 @@ def _arms(data: Data, land: NeighbourGraph, seed: int) -> Iterator[tuple[str, Se
     ways: Mapping[str, tuple[_Rule, _Promotes]] = {
         f"nearest ≥ {_CUT}, people's": (_by_cut(data), _nobody),
         f"nearest ≥ {_CUT}, all auto-labels, too": (_by_cut(data), _everybody),
-        "**landscape**, people's": (_by_landscape(land), _nobody),
-        "**landscape**, all auto-labels, too": (_by_landscape(land, _all_calibrate), _everybody),
-        "**landscape**, what passes the gate, too": (_by_landscape(land), _gated),
-        "the same, and it calibrates": (_by_landscape(land, _all_calibrate), _gated),
+        "**neighbour graph**, people's": (_by_graph(land), _nobody),
+        "**neighbour graph**, all auto-labels, too": (_by_graph(land, _all_calibrate), _everybody),
+        "**neighbour graph**, what passes the gate, too": (_by_graph(land), _gated),
+        "the same, and it calibrates": (_by_graph(land, _all_calibrate), _gated),
     }
     for name, (rule, promotes) in ways.items():
         yield name, _accumulated(data, parts, rule, promotes, seed)
@@ -138,7 +138,7 @@ def _all_calibrate(voters: _Voters) -> Places:
     return voters.places[:: -(-len(voters.places) // _CALIBRATE_WITH)]
 
 
-def _by_landscape(
+def _by_graph(
     land: NeighbourGraph, calibrating: Callable[[_Voters], Places] = _people_calibrate
 ) -> _Rule:
     scores = Scores(land)

@@ -1,7 +1,7 @@
 """The rules that the quality benchmark compares: each turns one case into an answer.
 
 `OURS` are put together from the package's pure modules as the decider does, `PARTS` are the
-landscape rule with a part left out, `BASELINES` the others.
+neighbour graph rule with a part left out, `BASELINES` the others.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Case:
 
     @cached_property
     def scores(self) -> Scores:
-        """The scores of the landscape rule."""
+        """The scores of the graph rule."""
         scores = Scores(self.neighbour_graph)
         own = self.split.own
         places = {
@@ -168,8 +168,8 @@ def _largest(table: NDArray[np.floating]) -> Answer:
 # --- ours -----------------------------------------------------------------------------------------
 
 
-def landscape_rule(case: Case, target: float) -> Answer:
-    """Return what the landscape rule says, as `judging.Judge` does; where no label is heard, the
+def neighbour_graph_rule(case: Case, target: float) -> Answer:
+    """Return what the graph rule says, as `judging.Judge` does; where no label is heard, the
     nearest reference answers if one must, as `LookalikeClassifier.predict` does.
     """
     return _judged(case.scores, case.left, case.split.pool, target)
@@ -219,7 +219,7 @@ class _Muted:
 
 
 def without_graph(case: Case, target: float) -> Answer:
-    """The landscape rule without how large L is; the surroundings, read off L, go with it."""
+    """The graph rule without how large L is; the surroundings, read off L, go with it."""
     known = case.left.graph_evidence
     same = np.where(known > UNREACHED[0], _SAME, known).astype(np.float32)
     no_neighbourhood = np.zeros_like(case.left.neighbourhood_evidence)
@@ -228,19 +228,19 @@ def without_graph(case: Case, target: float) -> Answer:
 
 
 def without_direct(case: Case, target: float) -> Answer:
-    """The landscape rule without C."""
+    """The graph rule without C."""
     left = replace(case.left, class_similarity=np.zeros_like(case.left.class_similarity))
     return _judged(_Muted(case.scores, "direct"), left, case.split.pool, target)
 
 
 def without_nearest(case: Case, target: float) -> Answer:
-    """The landscape rule without Z, the largest cosine to a reference of the label."""
+    """The graph rule without Z, the largest cosine to a reference of the label."""
     left = replace(case.left, nearest_similarity=np.zeros_like(case.left.nearest_similarity))
     return _judged(_Muted(case.scores, "nearest"), left, case.split.pool, target)
 
 
 def without_surroundings(case: Case, target: float) -> Answer:
-    """The landscape rule without what lies around an item."""
+    """The graph rule without what lies around an item."""
     left = replace(
         case.left,
         neighbourhood_evidence=np.zeros_like(case.left.neighbourhood_evidence),
@@ -250,7 +250,7 @@ def without_surroundings(case: Case, target: float) -> Answer:
 
 
 def without_typicality(case: Case, target: float) -> Answer:
-    """The landscape rule that compares with what is usual for all labels, not for the winner."""
+    """The graph rule that compares with what is usual for all labels, not for the winner."""
     endless = patch.object(features_of, "_CLASS_MEAN_WEIGHT", 1e9)
     return _judged(case.scores, case.left, case.split.pool, target, endless)
 
@@ -280,12 +280,15 @@ BASELINES: Mapping[str, Rule] = {
     "LabelSpreading": label_spreading,
     "random forest": random_forest,
 }
-OURS: Mapping[str, Rule] = {"**landscape**": landscape_rule, "**nearest**": nearest_rule}
+OURS: Mapping[str, Rule] = {
+    "**neighbour graph**": neighbour_graph_rule,
+    "**nearest**": nearest_rule,
+}
 PARTS: Mapping[str, Rule] = {
-    "landscape without graph L": without_graph,
-    "landscape without direct C": without_direct,
-    "landscape without nearest Z": without_nearest,
-    "landscape without surroundings": without_surroundings,
-    "landscape without typicality": without_typicality,
+    "without graph L": without_graph,
+    "without direct C": without_direct,
+    "without nearest Z": without_nearest,
+    "without surroundings": without_surroundings,
+    "without typicality": without_typicality,
 }
 RULES = {**BASELINES, **OURS, **PARTS}

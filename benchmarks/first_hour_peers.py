@@ -9,10 +9,10 @@ one document at a time and names it. All of them have the same model: scikit-lea
 logistic regression on centred unit vectors. The first ten answers are drawn at random and train it.
 From then on `margin + logistic` asks for the smallest margin. The other three need a random sample
 to calibrate with, so their answers alternate: one of a small margin trains the model, one drawn at
-random calibrates and never trains. Models and limits are made again after every five answers, and
-after every tenth of them from fifty on. The papers make a limit once; who looks that often, and
-stops at the first success, has less than their guarantees. A peer ends when 90 % are settled, or
-after 1,500 answers.
+random calibrates and never trains. Models and limits are made again after five more answers, later
+after a tenth more. The papers make a limit once; a person who looks that often, and stops at the
+first success, has less than their guarantees. A peer ends when 90 % are settled, or after 1,500
+answers.
 """
 
 from __future__ import annotations
@@ -253,8 +253,9 @@ def colander(answers: Answers, model: Model) -> Codes:
     that are labelled leave the pool, and so do validation answers above their limit.
 
     Simplified: the confidence function sees the model's log-probabilities only, as a linear model
-    has no layer before them; its hyperparameters are fixed (λ = 10, Adam, full batches) where the
-    paper searches them; limits come from the authors' published defaults (C₁ = 0.25, ten answers).
+    has no layer before them; its hyperparameters are fixed (λ = 10, α = 1, Adam, full batches, the
+    last of 300 epochs) where the paper searches them. The constants of the limit are the defaults
+    of the authors' published configuration (a quarter, ten answers).
     """
     found = answers.automatic.copy()
     checked = answers.checks

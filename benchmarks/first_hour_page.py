@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from first_hour import ENOUGH, FIRST, SETTLED, Point, Set, first
+from first_hour import ENOUGH, FIRST, SETS, SETTLED, Point, Set, first
 
 KNOWN_CUT = 0.30
 """The known rule's limit."""
@@ -74,6 +74,8 @@ whose automatic labels have a precision of {least} or more there.
 
 {table}
 
+Not measured: {missing}.
+
 {goals}
 
 {misses} With errors, 90 % may take 1.2 times the actions without. A precision above 0.98 is
@@ -127,11 +129,26 @@ def section(found: Sequence[Result]) -> str:
         enough=ENOUGH,
         least=_LEAST,
         table="\n".join([HEAD, *(row(one, found) for one in found)]),
+        missing=_missing(found),
         goals="\n".join([head, *goals]),
         misses=f"{missed} of {len(goals)} goals are missed.",
         known=KNOWN,
         most=MOST_ANSWERS,
     )
+
+
+def _missing(found: Sequence[Result]) -> str:
+    """Return which data sets of the first hour are not in the table, and which of its rows."""
+    titles = {one.data.title for one in found}
+    missing = [one.title for one in SETS.values() if one.title not in titles]
+    known = {(one.data.title, one.errors, one.method) for one in found}
+    for title in sorted(titles):
+        for errors in sorted({one.errors for one in found}):
+            methods = dict.fromkeys(one.method for one in found)
+            rest = [name.strip("*") for name in methods if (title, errors, name) not in known]
+            if rest:
+                missing.append(f"{title} with {errors:.0%} errors ({', '.join(rest)})")
+    return "; ".join(missing) or "nothing"
 
 
 def row(one: Result, found: Sequence[Result] = ()) -> str:

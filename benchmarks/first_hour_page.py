@@ -70,7 +70,7 @@ many have a label, given or automatic; "–" and the share that has one where a 
 far. *By hand* are labels that people gave. *Precision at the end* is that of the automatic labels,
 where the run ends; *runs ≥ 0.93* are those in which it is at least that, of those that end with
 {enough} automatic labels or more. In bold: the fewest actions and seconds to 90 % of the methods
-whose automatic labels have a precision of {least} or more there.
+whose automatic labels have a precision of {least} or more there, where all were measured.
 
 {table}
 
@@ -79,10 +79,10 @@ Not measured: {missing}.
 {goals}
 
 {misses} With errors, 90 % may take 1.2 times the actions without. A precision above 0.98 is
-outside its goal, too.
+outside its goal, too; the goals of precision are of runs that end with {enough} automatic labels.
 
 - **{known}** gives each document the label of its nearest reference from a similarity of 0.30 on:
-  Lookalike's policy `threshold` with the same queue. It labels nearly all after the first answers,
+  Lookalike's policy `threshold` with the same queue. It labels nearly all pictures after the first answers,
   categories that nobody has named yet included; so that it can mend that, it goes on until it has
   taken as many actions as Lookalike. Its *first* and *90 %* are not worth their precision.
 - **margin + logistic** asks for the smallest margin, and labels from the confidence on at which
@@ -182,6 +182,8 @@ def _effort(points: Sequence[Point]) -> tuple[str, str]:
 
 def _bold(cells: tuple[str, str], one: Result, found: Sequence[Result]) -> Iterator[str]:
     same = [other for other in found if (other.data, other.errors) == (one.data, one.errors)]
+    if len(same) < len({other.method for other in found}):
+        same = []  # nobody is the best of a part
     precise = [other.settled for other in same if _is_precise(other)]
     for cell, of in zip(cells, ("actions", "seconds"), strict=True):
         efforts = [np.mean([getattr(point, of) for point in points]) for points in precise]

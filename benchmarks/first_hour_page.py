@@ -82,7 +82,8 @@ Not measured: {missing}.
 outside its goal, too; the goals of precision are of runs that end with {enough} automatic labels.
 
 - **{known}** gives each document the label of its nearest reference from a similarity of 0.30 on:
-  Lookalike's policy `threshold` with the same queue. It labels nearly all pictures after the first answers,
+  Lookalike's policy `threshold` with the same queue. It labels nearly all pictures after the first
+  answers,
   categories that nobody has named yet included; so that it can mend that, it goes on until it has
   taken as many actions as Lookalike. Its *first* and *90 %* are not worth their precision.
 - **margin + logistic** asks for the smallest margin, and labels from the confidence on at which

@@ -83,9 +83,8 @@ outside its goal, too; the goals of precision are of runs that end with {enough}
 
 - **{known}** gives each document the label of its nearest reference from a similarity of 0.30 on:
   Lookalike's policy `threshold` with the same queue. It labels nearly all pictures after the first
-  answers,
-  categories that nobody has named yet included; so that it can mend that, it goes on until it has
-  taken as many actions as Lookalike. Its *first* and *90 %* are not worth their precision.
+  answers, categories that nobody has named yet included; so that it can mend that, it goes on until
+  it has taken as many actions as Lookalike. Its *first* and *90 %* are not worth their precision.
 - **margin + logistic** asks for the smallest margin, and labels from the confidence on at which
   five folds of the answers are 95 % right.
 - **PAC labelling** ([2506.10908](https://arxiv.org/abs/2506.10908)) bounds the errors of the whole

@@ -266,16 +266,16 @@ def _outcome(answers: _Answers, neighbour_graph: NeighbourGraph) -> Outcome:
 def section(data: Sequence[Data], root: Path, *, quick: bool) -> str:
     """Run all settings and return them as a section of the quality page; `quick` a few runs."""
     sets = {**{one.title: one for one in data}, **_coarser(data, root)}
-    landscapes: dict[str, NeighbourGraph] = {}
+    graphs: dict[str, NeighbourGraph] = {}
     rows = []
     for trouble in TROUBLES:
         if quick and trouble.asked:
             continue
         one, base = sets[trouble.data], trouble.data.split()[0]
-        if trouble.classes is None and base not in landscapes:
-            landscapes[base] = build_neighbour_graph(np.arange(len(one.labels)), one.vectors)
+        if trouble.classes is None and base not in graphs:
+            graphs[base] = build_neighbour_graph(np.arange(len(one.labels)), one.vectors)
         seeds = range(min(trouble.runs, _QUICK_RUNS) if quick else trouble.runs)
-        rows.append(_row(trouble, [run(trouble, one, s, landscapes.get(base)) for s in seeds]))
+        rows.append(_row(trouble, [run(trouble, one, s, graphs.get(base)) for s in seeds]))
         print(rows[-1], flush=True)
     return _SECTION.format(rows="\n".join(rows))
 

@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from functools import cache
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 _IMPORTED = [
     "lookalike.cli",
@@ -76,6 +78,25 @@ class Command:
     def kill(self) -> None:
         """End it as `kill -9` does."""
         self._process.kill()
+
+
+def finished(
+    *arguments: str,
+    environment: Mapping[str, str],
+    folder: Path | None = None,
+    timeout_s: float = 120,
+) -> subprocess.CompletedProcess[str]:
+    """Run the command `lookalike` to its end, and return its exit code and what it printed."""
+    with TemporaryDirectory() as place:
+        output, errors = Path(place, "output"), Path(place, "errors")
+        how: Any = {"environment": environment, "folder": folder}
+        command = Command(*arguments, output=output, errors=errors, **how)
+        try:
+            code = command.wait(timeout_s)
+        finally:
+            command.kill()
+        told = [file.read_text("utf-8") if file.exists() else "" for file in (output, errors)]
+    return subprocess.CompletedProcess(arguments, code, *told)
 
 
 def _run(

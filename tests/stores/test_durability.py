@@ -38,7 +38,7 @@ from processes import forking
 DIMENSION = 24
 KINDS = "ABCD"
 PICTURES = 24
-KILLS = times(20)
+KILLS = times(12)
 
 Said = tuple[str | None, frozenset[str]]
 """What a person has said of a document: its label, and what it is not."""

@@ -1,4 +1,7 @@
-"""The real command in a process of its own, as a user types it."""
+"""The real command in a process of its own, as a user types it.
+
+Most of these processes are forked: Python starts and imports for none of them.
+"""
 
 import json
 import os
@@ -20,6 +23,7 @@ from lookalike.cli import main
 from lookalike.cli.group import cli
 from lookalike.extractors.registry import extractors
 from lookalike.testing.fakes import write_plugin
+from processes import finished
 
 SHORT = ["a b c d", "b c d a", "i o u e", "x y z w", "p q r ss"]
 LONG = ["elephants a", "crocodile b", "kangaroos c", "albatross d", "armadillo ee"]
@@ -33,6 +37,7 @@ class Shell:
     folder: Path
     environment: Mapping[str, str]
     names: Mapping[str, str]
+    forked: bool = True
 
     def run(self, *arguments: str, code: int = 0, **environment: str) -> str:
         """Return what a command prints; what it must end with is `code`."""
@@ -45,10 +50,13 @@ class Shell:
         return json.loads(self.run(*arguments, "--json"))
 
     def finish(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        told = {**self.environment, **environment}
+        if self.forked:
+            return finished(*arguments, environment=told, folder=self.folder)
         return subprocess.run(
             [sys.executable, "-m", "lookalike", *arguments],
             cwd=self.folder,
-            env={**self.environment, **environment},
+            env=told,
             capture_output=True,
             text=True,
             encoding="utf-8",
@@ -91,7 +99,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Shell:
     """A folder with ten texts and a store with them, made by the command."""
     folder = tmp_path_factory.mktemp("origin")
     write_texts(folder / "texts")
-    shell = Shell(folder, environment(tmp_path_factory.mktemp("plugins")), {})
+    shell = Shell(folder, environment(tmp_path_factory.mktemp("plugins")), {}, forked=False)
     shell.run(*CREATE)
     shell.run("add", "notes", "texts/")
     rows = shell.run("export", "notes", "--json").splitlines()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from lookalike.extractors.vectors import passthrough
 from lookalike.library.collection.collection import Collection
 from lookalike.testing.extractors import ExtractorContract
 from lookalike.testing.fakes import parts_listed, word_lengths
+from processes import finished
 from serving import Served
 
 LOOK, WORDS = 6, 16
@@ -560,11 +559,11 @@ def test_a_picture_is_what_is_shown_whichever_member_is_named_first(folder: Path
 
 
 def test_a_command_line_and_a_client_make_the_same_collection(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "lookalike", "--store", str(tmp_path / "store"), "create"]
+    command = ["--store", str(tmp_path / "store"), "create"]
     options = ["--extractor", "image", "--extractor", "text", "--input", "text=story"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([*command, "made", *options], check=True, env=environment)
+    created = finished(*command, "made", *options, environment=os.environ)
 
+    assert created.returncode == 0, created.stderr
     with Served(tmp_path / "store") as server, lookalike.connect(server.url) as client:
         same = client.labeler("made", extractor=["image", "text"], inputs={"text": "story"})
         other = client.labeler("other", extractor=["image", {"extractor": "text", "name": "said"}])
@@ -584,12 +583,12 @@ def test_a_collection_of_pictures_gets_the_texts_beside_and_keeps_its_labels(
         products = library.labeler("products", extractor="image")
         products.add(rows)
         products.label({"a": "Toy"})
-    command = [sys.executable, "-m", "lookalike", "--store", str(folder / "store"), "migrate"]
+    command = ["--store", str(folder / "store"), "migrate"]
     options = ["products", "--extractor", "image", "--extractor", "text", "--yes"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
-    subprocess.run([*command, *options], check=True, env=environment, stdout=subprocess.DEVNULL)
+    done = finished(*command, *options, environment=os.environ)
 
+    assert done.returncode == 0, done.stderr
     with lookalike.open(folder / "store") as library:
         products = library.labeler("products", extractor=["image", "text"])
         assert products.document("a").label == "Toy"

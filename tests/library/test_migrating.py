@@ -30,6 +30,7 @@ from lookalike.library.collection.collection import Collection
 from lookalike.model import Document, Origin, Reason
 from lookalike.stores import schema
 from lookalike.stores.base import stored_space
+from processes import finished
 from serving import Served
 from sketches import write_plugin
 
@@ -484,10 +485,14 @@ def test_one_process_at_a_time_extracts_beside(library: lookalike.Library, tmp_p
     assert library.prepare_migration("texts", extractor="endings").extracted == 0
 
 
-def _command(store: Path, plugins: Path, *arguments: str) -> subprocess.Popen[bytes]:
+def _environment(plugins: Path) -> dict[str, str]:
     here = str(Path(__file__).parents[1])
     source = str(Path(lookalike.__file__).parent.parent)
-    environment = {"PYTHONPATH": f"{plugins}:{here}:{source}", "PATH": "/usr/bin:/bin"}
+    return {"PYTHONPATH": f"{plugins}:{here}:{source}", "PATH": "/usr/bin:/bin"}
+
+
+def _command(store: Path, plugins: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    environment = _environment(plugins)
     command = [sys.executable, "-m", "lookalike", "--store", str(store), "migrate", "texts"]
     return subprocess.Popen(
         [*command, *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -882,9 +887,9 @@ def test_the_command_compares_asks_and_switches(
     place = tmp_path / "store"
 
     def said(*arguments: str) -> tuple[int, str]:
-        process = _command(place, plugins, *arguments)
-        out, _ = process.communicate(timeout=120)
-        return process.returncode, out.decode()
+        command = ("--store", str(place), "migrate", "texts", *arguments)
+        done = finished(*command, environment=_environment(plugins))
+        return done.returncode, done.stdout + done.stderr
 
     dry, asking, done, dropping, nothing = (
         said("--extractor", "endings", "--dry-run"),

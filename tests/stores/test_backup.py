@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import signal
@@ -31,6 +30,7 @@ from lookalike.stores.base import stored_space
 from lookalike.stores.open import StoreAddress
 from lookalike.stores.sqlite.backup import Backup
 from lookalike.stores.sqlite.engine import driver
+from processes import forking
 
 KINDS = ("cup", "mug", "jug")
 TEXTS = [f"about {word} " * 600 for word in ("cups", "mugs", "jugs")]
@@ -248,7 +248,7 @@ def test_a_backup_of_a_live_store_holds_all_that_was_acknowledged(
     store: Path, tmp_path: Path
 ) -> None:
     """Two write and forget as fast as they can: each backup is sound, and of one moment."""
-    context = multiprocessing.get_context("forkserver")
+    context = forking()
     writers = []
     for name in ("bob", "cem"):
         ours, theirs = context.Pipe(duplex=False)

@@ -88,8 +88,7 @@ def flips(
 ) -> Flips:
     """Return the labels that would change at the threshold `at`, or at that of a target.
 
-    Raises BadInput unless exactly one of the two is given, Conflict for a target of a field with
-    the policy `threshold`.
+    Raises BadInput unless one of the two is given, Conflict for a target under policy `threshold`.
     """
     if (at is None) == (target_precision is None):
         raise BadInput("give either at=…, a threshold, or target_precision=…")
@@ -103,8 +102,8 @@ def flips(
                 f"the field {field.name!r} decides by a similarity threshold, which has no target "
                 "precision: give at=…, or try_policy(target_precision=…)"
             )
-        checked = check_target(target_precision)
-        target, threshold = target_precision, _threshold_for(snapshot, field, checked)
+        target = check_target(target_precision)
+        threshold = _threshold_for(snapshot, field, target)
     else:
         threshold = check_share(0.0 if at is None else at)
         target = None if by_similarity else _target_at(snapshot, field, threshold)

@@ -27,7 +27,7 @@ from lookalike.classifier.graph.metric import blend, unit_blocks, weigh
 from lookalike.classifier.graph.propagation import Graph
 from quality_data import SOURCES, Data, Split, read, split
 from quality_measures import Measures, mean, measure
-from quality_rules import Case, landscape_rule
+from quality_rules import Case, graph_rule
 
 _TARGET, _SHOTS, _UNKNOWN = 0.95, 10, 1 / 3
 _ITEMS, _QUICK_ITEMS, _SEEDS = 4000, 1500, 6
@@ -182,7 +182,7 @@ def _histogram(path: str) -> NDArray[np.float64]:
 
 
 class Country:
-    """The landscapes of goods, each made once."""
+    """The neighbour graphs of goods, each made once."""
 
     def __init__(self, goods: Goods) -> None:
         self._goods = goods
@@ -200,11 +200,11 @@ class Country:
         return lambda _: self._alone(name)
 
     def equal(self, _: Split) -> NeighbourGraph:
-        """Return the landscape in which all members weigh the same."""
+        """Return the neighbour graph in which all members weigh the same."""
         return self._blended(())
 
     def learned(self, parts: Split) -> NeighbourGraph:
-        """Return the landscape by the weights that the references teach."""
+        """Return the neighbour graph by the weights that the references teach."""
         return self._blended(self._weights(parts))
 
     def added(self, parts: Split) -> NeighbourGraph:
@@ -247,7 +247,7 @@ def _rows(goods: Goods, seeds: int) -> Iterator[Row]:
         runs, weights = list[Measures](), Weights()
         for parts in splits:
             land = way(parts)
-            answer = landscape_rule(Case(goods.vectors, land, parts), _TARGET)
+            answer = graph_rule(Case(goods.vectors, land, parts), _TARGET)
             truth = goods.labels[parts.pool]
             runs.append(measure(answer, truth, parts.known, 0, _TARGET))
             weights = () if land.frame.blend is None else land.frame.blend.weights

@@ -23,6 +23,7 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
 import lookalike
+from lookalike.errors import BadContent
 from lookalike.extractors.base import Content
 from lookalike.extractors.face.extractor import face_identity_extractor
 from lookalike.settings import read_settings
@@ -152,7 +153,8 @@ class _Models:
 def _identity(photos: Sequence[tuple[str, bytes]], folder: Path) -> None:
     """Name a few faces of each person, and compare the collection's answers with exact search."""
     contents = [Content(data, "image/jpeg", name=f"{n}.jpg") for n, (_, data) in enumerate(photos)]
-    parts = [result[:1] for result in face_identity_extractor().extract(contents)]
+    results = face_identity_extractor().extract(contents)
+    parts = [() if isinstance(one, BadContent) else one[:1] for one in results]
     places = [place for place, one in enumerate(parts) if one]
     print(f"faces found         in {len(places)} of {len(photos)} photos")
     names = {f"{place:04}#face-0": photos[place][0] for place in places}
@@ -172,8 +174,14 @@ def _identity(photos: Sequence[tuple[str, bytes]], folder: Path) -> None:
     print(f"named               {len(few)} faces, {_LABELLED} of each person; {len(rest)} are left")
     print(f"exact search        rank-1 {right.mean():.1%}; {best} of them at the best threshold")
     with lookalike.open(folder / "identity") as library:
-        for rule in ({"target_precision": _PRECISION}, {"confidence_threshold": _THRESHOLD}):
-            people = library.labeler(f"by-{min(rule)}", extractor="faces", **rule)
+        rules = (("target_precision", _PRECISION, None), ("confidence_threshold", None, _THRESHOLD))
+        for rule, target, threshold in rules:
+            people = library.labeler(
+                f"by-{rule}",
+                extractor="faces",
+                target_precision=target,
+                confidence_threshold=threshold,
+            )
             people.add([{"image": data, "id": f"{n:04}"} for n, (_, data) in enumerate(photos)])
             people.label({id: names[id] for id in few})
             told = people.suggest(ids=rest)
@@ -182,7 +190,7 @@ def _identity(photos: Sequence[tuple[str, bytes]], folder: Path) -> None:
             automatic = [one for one in people.documents(origin="auto") if one.id in names]
             correct = sum(one.label == names[one.id] for one in automatic)
             print(
-                f"{min(rule):20}rank-1 {first / len(rest):.1%}; {len(automatic)} label themselves, "
+                f"{rule:20}rank-1 {first / len(rest):.1%}; {len(automatic)} label themselves, "
                 f"{correct} rightly"
             )
             reasons = Counter(str(one.reason) for one in people.documents(label=None))

@@ -37,12 +37,12 @@ from lookalike.library.collection.collection import Collection
 from lookalike.model import Origin, Question
 from quality_data import SOURCES, read
 
-_SETTLED = 0.9
-_FIRST = 20
+SETTLED = 0.9
+FIRST = 20
 """So many automatic labels are a beginning, or one in a hundred documents."""
 
 _MOST_QUESTIONS = 600
-_ENOUGH = 50
+ENOUGH = 50
 """The precision is told where at least so many documents are labelled automatically."""
 
 _QUESTION_S, _PICTURE_S, _TEXT_S, _MENDED_S, _NAME_S = 2.0, 0.2, 1.0, 1.5, 2.0
@@ -124,6 +124,13 @@ class Person:
             self.said.add(name)
         self.said |= set(seen.values())
 
+    def name(self, id: str) -> str:
+        """Name one document: return the label that the person gives it."""
+        label = self._see(id)
+        self._count(1, 0, is_new=label not in self.said)
+        self.said.add(label)
+        return label
+
     def _see(self, id: str) -> str:
         if self.chance.random() >= self.errors:
             return self.truth[id]
@@ -136,33 +143,64 @@ class Person:
         self.seconds += _NAME_S * is_new
 
 
-def hour(items: Items, seed: int, errors: float) -> tuple[list[Point], Counter[str]]:
-    """Return what stands after each question until enough is settled, and what was asked."""
-    ids = [f"d{place}" for place in range(len(items.labels))]
-    person = Person(
-        dict(zip(ids, items.labels, strict=True)),
-        errors,
-        np.random.default_rng(seed),
-        _TEXT_S if items.texts else _PICTURE_S,
-    )
+def person_for(items: Items, seed: int, errors: float) -> Person:
+    """Return a person who knows the true labels; the documents are `d0`, `d1`, …."""
+    truth = {f"d{place}": label for place, label in enumerate(items.labels)}
+    look_s = _TEXT_S if items.texts else _PICTURE_S
+    return Person(truth, errors, np.random.default_rng(seed), look_s)
+
+
+def hour(
+    items: Items,
+    seed: int,
+    errors: float,
+    *,
+    confidence_threshold: float | None = None,
+    least_actions: int = 0,
+) -> tuple[list[Point], Counter[str]]:
+    """Return what stands after each question until enough is settled, and what was asked.
+
+    With a `confidence_threshold` under the policy `threshold`, without one under the default rule.
+    The person goes on until `least_actions` at the least.
+    """
+    person = person_for(items, seed, errors)
+    ids = list(person.truth)
     points: list[Point] = []
     with tempfile.TemporaryDirectory() as folder, lookalike.open(Path(folder) / "store") as library:
-        if items.contents is None:
-            collection = library.labeler("items", extractor="passthrough", field="label")
-            collection.add(vectors=items.vectors.astype(np.float32), ids=ids)
-        else:
-            names = sorted(set(items.labels))
-            collection = library.labeler("items", extractor="text", field="label", labels=names)
-            rows = zip(ids, items.contents, strict=True)
-            collection.add([{"id": id, "text": text} for id, text in rows])
+        collection = _filled(library, items, ids, confidence_threshold)
         while len(points) < _MOST_QUESTIONS:
             if not (asked := collection.queue(limit=1)):
                 break
             person.answer(collection, asked[0])
             points.append(_point(collection, person))
-            if points[-1].given + points[-1].automatic >= _SETTLED * len(ids):
+            enough = points[-1].given + points[-1].automatic >= SETTLED * len(ids)
+            if enough and person.actions >= least_actions:
                 break
     return points, person.kinds
+
+
+def _filled(
+    library: lookalike.Library, items: Items, ids: Labels, confidence_threshold: float | None
+) -> Collection:
+    if items.contents is None:
+        collection = library.labeler(
+            "items",
+            extractor="passthrough",
+            field="label",
+            confidence_threshold=confidence_threshold,
+        )
+        collection.add(vectors=items.vectors.astype(np.float32), ids=ids)
+        return collection
+    collection = library.labeler(
+        "items",
+        extractor="text",
+        field="label",
+        labels=sorted(set(items.labels)),
+        confidence_threshold=confidence_threshold,
+    )
+    rows = zip(ids, items.contents, strict=True)
+    collection.add([{"id": id, "text": text} for id, text in rows])
+    return collection
 
 
 def _point(collection: Collection, person: Person) -> Point:
@@ -309,18 +347,19 @@ _HEAD = f"| {' | '.join(_COLUMNS)} |\n|{'---|' * len(_COLUMNS)}"
 
 
 def _row(one: Set, errors: float, runs: Sequence[list[Point]]) -> str:
-    firsts = [_first(points) for points in runs]
+    firsts = [first(points, points[-1].given + points[-1].automatic) for points in runs]
     ends = [points[-1] for points in runs]
     known = [point for point in firsts if point]
-    enough = [[p.precision for p in points if p.automatic >= _ENOUGH] for points in runs]
+    enough = [[p.precision for p in points if p.automatic >= ENOUGH] for points in runs]
     means = [float(np.mean(some)) for some in enough if some]
-    first, last = (f" ({goal})" if goal else "" for goal in one.goals)
+    first_goal, last_goal = (f" ({goal})" if goal else "" for goal in one.goals)
     cells = [
         one.title,
         f"{errors:.0%}",
-        (f"{np.mean([p.actions for p in known]):.0f}" if len(known) == len(runs) else "–") + first,
+        (f"{np.mean([p.actions for p in known]):.0f}" if len(known) == len(runs) else "–")
+        + first_goal,
         f"{np.mean([p.seconds for p in known]):.0f}" if known else "–",
-        f"{np.mean([p.actions for p in ends]):.0f}" + last,
+        f"{np.mean([p.actions for p in ends]):.0f}" + last_goal,
         f"{np.mean([p.seconds for p in ends]):.0f}",
         f"{np.mean([p.given for p in ends]):.0f}",
         f"{np.nanmean([p.precision for p in ends]):.3f}" if any(p.automatic for p in ends) else "–",
@@ -330,24 +369,35 @@ def _row(one: Set, errors: float, runs: Sequence[list[Point]]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _first(points: Sequence[Point]) -> Point | None:
-    size = points[-1].given + points[-1].automatic
-    least = max(1, min(_FIRST, size // 100))
+def first(points: Sequence[Point], size: int) -> Point | None:
+    """Return the first point with a beginning of automatic labels, of `size` documents."""
+    least = max(1, min(FIRST, size // 100))
     return next((point for point in points if point.automatic >= least), None)
 
 
-def main() -> None:
-    """Read the options, and print a row for each data set and error rate."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+def parser(about: str) -> argparse.ArgumentParser:
+    """Return a parser of the options that say what is run."""
+    parser = argparse.ArgumentParser(description=about)
     data = os.environ.get("LOOKALIKE_DATA")
     parser.add_argument("--data", type=Path, default=data, help="default: LOOKALIKE_DATA")
     parser.add_argument("--folder", type=Path, default=Path("bench-store/quality"))
     parser.add_argument("--only", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--errors", type=float, nargs="+", default=[0.0, 0.03])
+    return parser
+
+
+def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Return the options that were given; without the data it ends."""
     options = parser.parse_args()
     if options.data is None:
         parser.error("say where the data is: set LOOKALIKE_DATA, or give --data")
+    return options
+
+
+def main() -> None:
+    """Read the options, and print a row for each data set and error rate."""
+    options = parsed(parser((__doc__ or "").partition("\n")[0]))
     print(_HEAD, flush=True)
     for name in options.only:
         one = SETS[name]

@@ -49,7 +49,7 @@ def whole_rule(folder: Path, count: int) -> list[Figure]:
         labels = [_one(collection, _said(kinds, [place])) for place in more[:_LABELS]]
         back = [_one(collection, {f"v{place}": None}) for place in more[:_RETRACTIONS]]
         queue = cost(lambda: collection.queue(limit=20))
-        found = _recall(_landscape(collection))
+        found = _recall(_neighbour_graph(collection))
         peak = peak_mib()
         before = digests(collection)
         collection.run()
@@ -212,8 +212,8 @@ def _one(collection: Collection, said: Said) -> Cost:
     return cost(lambda: collection.label(said))
 
 
-def _landscape(collection: Collection) -> NeighbourGraph:
-    """Return the landscape that a collection is decided by."""
+def _neighbour_graph(collection: Collection) -> NeighbourGraph:
+    """Return the neighbour graph that a collection is decided by."""
     runtime = collection._runtime
     with runtime.store.read() as snapshot:
         (field,) = fields_of(snapshot, collection._row.pk)

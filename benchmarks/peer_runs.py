@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 REPEATS = 3
 _NEIGHBOURS = 5
@@ -269,12 +270,13 @@ def _peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def _vote(kinds: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _vote(kinds: NDArray[np.int32]) -> NDArray[np.int64]:
     """Return the most frequent kind of each row (n, k), the smallest where several are."""
     counts = np.zeros((len(kinds), _KINDS), np.int32)
     for column in kinds.T:
         counts[np.arange(len(kinds)), column] += 1
-    return counts.argmax(axis=1)
+    winners: NDArray[np.int64] = counts.argmax(axis=1)
+    return winners
 
 
 if __name__ == "__main__":

@@ -35,6 +35,8 @@ _SLOW, _SLOW_SEEDS = "random forest", 2
 _TARGET, _STRICT = 0.95, 0.97
 _SHOTS = 10
 _SCRATCH_RUNS = 3
+_FIRST_HOUR = Path(__file__).with_name("first_hour_peers.md")
+"""The first section of the page, which `first_hour_peers.py` writes."""
 
 
 def main() -> None:
@@ -63,7 +65,14 @@ def main() -> None:
             1 if options.quick else _HYGIENE_SEEDS,
         ),
     )
-    page = quality_page.page(sets, _settings(options), runs, options.quick, sections=sections)
+    page = quality_page.page(
+        sets,
+        _settings(options),
+        runs,
+        options.quick,
+        first_hour=_FIRST_HOUR.read_text("utf-8"),
+        sections=sections,
+    )
     print(f"{time.process_time() - started:.0f} s of processor time")
     if options.output:
         options.output.write_text(page, "utf-8")
@@ -113,7 +122,7 @@ def _runs(data: Data, settings: list[Setting], sets: list[Set]) -> Iterator[Run]
     labels = len(np.unique(data.labels))
     scratch = _from_scratch(data)
     sets.append(Set(data.title, data.space, len(data.labels), labels, seconds, *scratch))
-    print(f"{data.title}: {len(data.labels):,} items, landscape in {seconds:.1f} s", flush=True)
+    print(f"{data.title}: {len(data.labels):,} items, graph in {seconds:.1f} s", flush=True)
     for setting in settings:
         for seed in range(setting.seeds):
             begun = time.perf_counter()

@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.classifier.calibration.confidence import judge
+from lookalike.classifier.calibration.confidence import predict
 from lookalike.classifier.calibration.thresholds import UNREACHABLE
-from lookalike.classifier.calibration.training_data import AnswerSampling, learn_confidence
+from lookalike.classifier.calibration.training_data import AnswerSampling, fit_confidence
 from lookalike.classifier.graph.graph import NeighbourGraph, build_neighbour_graph
 from lookalike.classifier.graph.propagation import Places
 from lookalike.classifier.review.queue import GraphReach, ItemStates, questions
@@ -54,7 +54,7 @@ _TEXT = """\
 
 How many actions until so much is settled. A simulated person answers truthfully and names
 everything; an action is one key: name one item, accept a strip, or drop one wrong picture of it. An
-item is settled when the person labelled it or the landscape rule does. For every order alike, what
+item is settled when the person labelled it or the graph rule does. For every order alike, what
 the rule labels is taken at the best limit with a precision of 0.95 in hindsight, by its true
 labels. No rule has that limit in practice, so beside it stands the share settled at the rule's
 own limit, with the precision there, which it learns from random draws alone: without them it
@@ -153,7 +153,7 @@ class Session:
         self.barred[places[~right], label] = True
         self._label(places[right])
 
-    def judge(self) -> None:
+    def predict(self) -> None:
         """Let the rule learn from all answers, and note how much is settled."""
         counts = np.bincount(self.said[self.said >= 0], minlength=self.classes)
         pool = self.open
@@ -169,8 +169,10 @@ class Session:
         given = len(self.said) - len(pool)
         best = _best(self.probability[pool], right)
         precision = float(right[labelled].mean()) if labelled.any() else float("nan")
-        shares = ((given + many) / len(self.said) for many in (best, int(labelled.sum())))
-        self.points.append(Point(self.actions, *shares, precision))
+        best_share, own_share = (
+            (given + many) / len(self.said) for many in (best, int(labelled.sum()))
+        )
+        self.points.append(Point(self.actions, best_share, own_share, precision))
 
     def standing(self) -> ItemStates:
         """Return how all items stand, for the queue."""
@@ -196,8 +198,8 @@ class Session:
         sampling = AnswerSampling(
             asked=np.flatnonzero(given & ~self.drawn), drawn=np.flatnonzero(given & self.drawn)
         )
-        sure = learn_confidence(self.scores, pool, _TARGET, sampling=sampling)
-        says = judge(sure, self.scores, pool, self.barred[pool][:, present])
+        sure = fit_confidence(self.scores, pool, _TARGET, sampling=sampling)
+        says = predict(sure, self.scores, pool, self.barred[pool][:, present])
         self.winners[pool] = np.where(says.winners >= 0, present[says.winners], -1)
         self.probability[pool], self.margin[pool] = says.probability, says.margin
         self.limit = sure.limit
@@ -327,13 +329,13 @@ def curve(data: Data, neighbour_graph: NeighbourGraph, order: str, most: int, sa
     """Return how much is settled after how many actions, up to `most`, judged now and then."""
     session = Session(data, neighbour_graph, np.random.default_rng(sample))
     reach = GraphReach(neighbour_graph)
-    session.judge()
+    session.predict()
     while session.actions < most and session.points[-1].settled < LEVELS[-1]:
         start = session.actions
         for _ in ORDERS[order](session, reach):
             if session.actions >= start + _EVERY:
                 break
-        session.judge()
+        session.predict()
     return Curve(data.title, order, tuple(session.points), session.seen, session.strips, sample)
 
 

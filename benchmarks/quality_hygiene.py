@@ -21,7 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 import quality_pollution
-from lookalike.classifier.calibration.confidence import Terms, judge, learn
+from lookalike.classifier.calibration.confidence import Terms, fit_level, predict
 from lookalike.classifier.calibration.logistic import fit_mixture
 from lookalike.classifier.graph.graph import NeighbourGraph, build_neighbour_graph
 from lookalike.classifier.graph.propagation import Places
@@ -127,7 +127,7 @@ def _finders(data: Data, land: NeighbourGraph, seed: int, flip: _Flip) -> Figure
     case, wrong = _flipped(data, land, split(data.labels, SHOTS, 0, seed), seed, flip)
     ids, own = case.split.references, case.split.own
     trials = {
-        "**landscape trials**": _landscape_trials(case),
+        "**leave-one-out trials**": _leave_one_out_trials(case),
         "**vector trials**": vector_trials(ids, own, case.vectors[ids]),
     }
     ranks = {
@@ -142,13 +142,13 @@ def _finders(data: Data, land: NeighbourGraph, seed: int, flip: _Flip) -> Figure
 def _of_trials(trials: LeaveOneOutTrials, wrong: NDArray[np.bool_]) -> Sequence[float]:
     listed = _listed(trials)
     return (
-        _average_precision(trials.lead, wrong),
+        _average_precision(trials.margin, wrong),
         float(listed[wrong].mean()),
         float(wrong[listed].mean()) if listed.any() else np.nan,
     )
 
 
-def _landscape_trials(case: Case) -> LeaveOneOutTrials:
+def _leave_one_out_trials(case: Case) -> LeaveOneOutTrials:
     mix = fit_mixture(case.left.graph_evidence, case.left.class_similarity, case.left.own)
     return landscape_trials(case.scores, mix)
 
@@ -190,10 +190,10 @@ def _worth(data: Data, land: NeighbourGraph, seeds: int) -> str:
 
 
 def _costs(data: Data, land: NeighbourGraph, seed: int) -> Figures:
-    """What the landscape rule labels by itself with right, wrong, corrected and fewer labels."""
+    """What the graph rule labels by itself with right, wrong, corrected and fewer labels."""
     parts = split(data.labels, SHOTS, _UNKNOWN, seed)
     case, _ = _flipped(data, land, parts, seed, _any_other)
-    listed = _listed(_landscape_trials(case))
+    listed = _listed(_leave_one_out_trials(case))
     corrected = replace(parts, own=np.where(listed, parts.own, case.split.own))
     fewer = replace(parts, references=parts.references[~listed], own=case.split.own[~listed])
     given = {
@@ -215,10 +215,10 @@ def _labelled(case: Case, truth: Codes) -> Sequence[float]:
 
 def _decided(case: Case, truth: Codes) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return what of the pool labels itself (m,), and whether the winners are right."""
-    sure = learn(
+    sure = fit_level(
         case.scores, case.left, case.split.pool, Terms.for_all(case.left, _TARGET)
     ).confidence
-    said = judge(sure, case.scores, case.split.pool)
+    said = predict(sure, case.scores, case.split.pool)
     right = case.split.known[said.winners] == truth[case.split.pool]
     return said.probability >= sure.limit, right
 
@@ -279,14 +279,14 @@ the references (goal for any other label: {goal}); how many of the wrong ones ar
 _COST = """\
 ## Hygiene: what wrong labels cost
 
-What the landscape rule labels by itself, a third of the classes never labelled, target {target},
+What the graph rule labels by itself, a third of the classes never labelled, target {target},
 {seeds} splits; *looked at*: a person gives each suspect its right label."""
 
 _ALIKE = """\
 ## Hygiene: near-duplicates
 
 References that are near-duplicates by two bounds, all classes known, {seeds} splits, with right
-labels and with {flipped} made any other; shares of the references. Then what the landscape rule
+labels and with {flipped} made any other; shares of the references. Then what the graph rule
 labels by itself if documents in conflict stay null: what is lost, and how right it was."""
 
 if __name__ == "__main__":

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.classifier.calibration.confidence import judge
+from lookalike.classifier.calibration.confidence import predict
 from lookalike.classifier.calibration.decision_rule import Method
 from lookalike.classifier.calibration.training_data import (
     AnswerSampling,
     decision_rule_of,
-    learn_confidence,
+    fit_confidence,
     with_background,
 )
 from lookalike.classifier.graph.graph import NeighbourGraph, build_neighbour_graph
@@ -118,7 +118,7 @@ def run(tree: Trees, data: Data, paths: Sequence[str], seed: int, land: Neighbou
 def _outcome(
     scores: Scores, waiting: Places, truth: NDArray[np.object_], sampling: AnswerSampling
 ) -> Outcome:
-    sure = learn_confidence(scores, waiting, TARGET, sampling=sampling, hierarchical=True)
+    sure = fit_confidence(scores, waiting, TARGET, sampling=sampling, hierarchical=True)
     said: LabelScores = scores
     labelled, right = np.zeros(len(waiting), bool), np.zeros(len(waiting), bool)
     alone: tuple[float, float] | None = None
@@ -127,9 +127,9 @@ def _outcome(
     levels = [None, *levels_of(scores.labels)]
     for one, level in zip(sure.all_levels, levels, strict=True):
         said = scores if level is None else ParentScores(scores, level)
-        judgement = judge(one, said, waiting)
-        given = judgement.accepted & ~labelled
-        winners = np.array(one.labels, object)[judgement.winners]
+        predictions = predict(one, said, waiting)
+        given = predictions.accepted & ~labelled
+        winners = np.array(one.labels, object)[predictions.winners]
         right[given] = [
             is_within(name, one) for one, name in zip(winners[given], truth[given], strict=True)
         ]

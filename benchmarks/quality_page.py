@@ -15,7 +15,7 @@ from quality_measures import Measures, mean, share_above
 from quality_rules import KNOWN_CUT, LOGISTIC_C, PARTS, RULES, SHARE_CUT
 
 _PACKAGES = ("lookalike", "numpy", "onnxruntime", "scikit-learn", "scipy")
-OURS = "**landscape**"
+OURS = "**neighbour graph**"
 _TARGET, _STRICT = 0.95, 0.97
 _NEARLY = 0.93
 FROM_SCRATCH_ITEMS = 5_000
@@ -42,7 +42,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Set:
-    """A data set as it was used; `seconds` of processor time made its landscape.
+    """A data set as it was used; `seconds` of processor time made its graph.
 
     `scratch_seconds` took everything from vectors to answers for `scratch_items` of it, with ten
     labels of every class.
@@ -123,6 +123,10 @@ _GOALS = (
 _TEXT = """\
 # Quality
 
+{first_hour}
+
+## The decision rule
+
 Written by `{command}` on {day}{quick}. {sets}
 
 Labels are drawn at random; all other items are decided. Every rule sees the same splits. Figures
@@ -130,7 +134,8 @@ are means over the splits.
 
 ## Goals
 
-At {main}: the `landscape` rule, {splits}.
+At {main}: the rule of the neighbour graph (`neighbour graph`, here
+the graph rule), {splits}.
 A miss stays on this page; the last lines are measured where all classes are known.
 A share of thirty runs has a standard error of about 0.05.
 
@@ -144,7 +149,7 @@ A share of thirty runs has a standard error of about 0.05.
 
 ## How to read it
 
-- **Accuracy**: of items of known classes, when all must be answered. The landscape rule says
+- **Accuracy**: of items of known classes, when all must be answered. The graph rule says
   nothing of an item that no reference reaches; there the nearest reference answers, as
   `LookalikeClassifier.predict` does.
 - **Novelty AUROC**: how often an item of a known class scores above one of an unknown class.
@@ -156,8 +161,8 @@ A share of thirty runs has a standard error of about 0.05.
   the best limit for a precision of 0.95, chosen in hindsight by the true labels. No rule has that
   limit in practice; it tells a good order from a good limit.
 - **ECE**: expected calibration error of the probability, ten equal bins, over all items.
-- **Seconds**: processor time from labels to answers on one thread; vectors are ready. The landscape
-  itself needs no label and is made once: {landscapes}.
+- **Seconds**: processor time from labels to answers on one thread; vectors are ready. The graph
+  itself needs no label and is made once: {graphs}.
 
 ## The rules
 
@@ -165,9 +170,9 @@ A share of thirty runs has a standard error of about 0.05.
 |---|---|---|
 {rules}
 
-The product decides by `landscape`, by `nearest` where there are too many items for it, and where
-neither can be calibrated (one label a class) it suggests only: there both rows label nothing, and a
-novelty AUROC of 0.5 means that no probability was given.
+The product decides by `neighbour graph`, by `nearest` where there are too many items for it, and
+where neither can be calibrated (one label a class) it suggests only: there both rows label nothing,
+and a novelty AUROC of 0.5 means that no probability was given.
 
 **Machine:** {machine}.
 **Versions:** {versions}.
@@ -194,14 +199,14 @@ _EXPLAINED = {
     ),
     OURS: ("ours: evidence over the graph and direct likeness, calibrated", "for target 0.95"),
     "**nearest**": ("ours with very many items: nearest references, calibrated", "the same"),
-    "landscape without graph L": (
+    "without graph evidence": (
         "without evidence over the graph, nor what is heard around, which is read off it",
         "the same",
     ),
-    "landscape without direct C": ("without likeness to the label's mean", "the same"),
-    "landscape without nearest Z": ("without the largest cosine to a reference", "the same"),
-    "landscape without surroundings": ("without what lies around an item, W and R", "the same"),
-    "landscape without typicality": ("without what is usual for the winning label", "the same"),
+    "without class similarity": ("without likeness to the label's mean", "the same"),
+    "without nearest similarity": ("without the largest cosine to a reference", "the same"),
+    "without neighbourhood evidence": ("without what lies around an item, W and R", "the same"),
+    "without class means": ("without what is usual for the winning label", "the same"),
 }
 
 _HEAD = (
@@ -219,12 +224,14 @@ def page(
     runs: Sequence[Run],
     quick: bool,
     *,
+    first_hour: str,
     sections: Sequence[str],
 ) -> str:
     """Return the page in Markdown; the first of `settings` is the one with goals, in
-    the last all classes are known. `sections` come after its tables.
+    the last all classes are known. It begins with `first_hour`; `sections` come after its tables.
     """
     return _TEXT.format(
+        first_hour=first_hour.strip(),
         command="make bench-quality" + (" BENCH=--quick" if quick else ""),
         day=datetime.now(UTC).date().isoformat(),
         quick=" **on a part of the data, as a smoke test: its figures mean little**"
@@ -244,7 +251,7 @@ def page(
         ),
         tables="\n\n".join(_section(setting, sets, runs) for setting in settings),
         sections="\n\n".join(section.strip() for section in sections),
-        landscapes=", ".join(f"{one.title} {one.seconds:.1f} s" for one in sets),
+        graphs=", ".join(f"{one.title} {one.seconds:.1f} s" for one in sets),
         rules="\n".join(f"| {name} | {what} | {at} |" for name, (what, at) in _EXPLAINED.items()),
         machine=machine(),
         versions=", ".join(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.classifier.calibration.confidence import Terms, judge, learn
+from lookalike.classifier.calibration.confidence import Terms, fit_level, predict
 from lookalike.classifier.graph.graph import NeighbourGraph
 from lookalike.classifier.graph.propagation import Places
 from lookalike.classifier.graph.search import Matches, nearest, similarities, with_codes
@@ -65,8 +65,12 @@ class _Answers:
 
     def where(self, chosen: NDArray[np.bool_]) -> _Answers:
         """Return the answers that are `chosen`."""
-        columns = (self.places, self.winners, self.confidence, self.margin)
-        return _Answers(*(column[chosen] for column in columns))
+        return _Answers(
+            self.places[chosen],
+            self.winners[chosen],
+            self.confidence[chosen],
+            self.margin[chosen],
+        )
 
 
 _Rule = Callable[[_Voters, Places], _Answers]
@@ -87,10 +91,13 @@ def _arms(data: Data, land: NeighbourGraph, seed: int) -> Iterator[tuple[str, Se
     ways: Mapping[str, tuple[_Rule, _Promotes]] = {
         f"nearest ≥ {_CUT}, people's": (_by_cut(data), _nobody),
         f"nearest ≥ {_CUT}, all auto-labels, too": (_by_cut(data), _everybody),
-        "**landscape**, people's": (_by_landscape(land), _nobody),
-        "**landscape**, all auto-labels, too": (_by_landscape(land, _all_calibrate), _everybody),
-        "**landscape**, what passes the gate, too": (_by_landscape(land), _gated),
-        "the same, and it calibrates": (_by_landscape(land, _all_calibrate), _gated),
+        "**neighbour graph**, people's": (_by_neighbour_graph(land), _nobody),
+        "**neighbour graph**, all auto-labels, too": (
+            _by_neighbour_graph(land, _all_calibrate),
+            _everybody,
+        ),
+        "**neighbour graph**, what passes the gate, too": (_by_neighbour_graph(land), _gated),
+        "the same, and it calibrates": (_by_neighbour_graph(land, _all_calibrate), _gated),
     }
     for name, (rule, promotes) in ways.items():
         yield name, _accumulated(data, parts, rule, promotes, seed)
@@ -138,7 +145,7 @@ def _all_calibrate(voters: _Voters) -> Places:
     return voters.places[:: -(-len(voters.places) // _CALIBRATE_WITH)]
 
 
-def _by_landscape(
+def _by_neighbour_graph(
     land: NeighbourGraph, calibrating: Callable[[_Voters], Places] = _people_calibrate
 ) -> _Rule:
     scores = Scores(land)
@@ -146,8 +153,8 @@ def _by_landscape(
     def label(voters: _Voters, batch: Places) -> _Answers:
         scores.set_references(_named(voters.places, voters.own))
         left = leave_one_out(scores, calibrating(voters))
-        sure = learn(scores, left, batch, Terms.for_all(left, _TARGET)).confidence
-        said = judge(sure, scores, batch)
+        sure = fit_level(scores, left, batch, Terms.for_all(left, _TARGET)).confidence
+        said = predict(sure, scores, batch)
         answers = _Answers(batch, said.winners, said.probability, said.margin)
         return answers.where(said.probability >= sure.limit)
 

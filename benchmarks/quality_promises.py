@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from lookalike.classifier.calibration.confidence import judge
+from lookalike.classifier.calibration.confidence import predict
 from lookalike.classifier.calibration.decision_rule import Ground
 from lookalike.classifier.calibration.training_data import (
     AnswerSampling,
     decision_rule_of,
-    learn_confidence,
+    fit_confidence,
     with_background,
 )
 from lookalike.classifier.graph.graph import NeighbourGraph, build_neighbour_graph
@@ -208,8 +208,8 @@ def _ask(
 ) -> None:
     """Ask `count` questions in rounds: most by what an answer settles, the rest at random."""
     scores, graph = Scores(neighbour_graph), neighbour_graph.graph
-    size = (len(graph), len(graph))
-    spread = csr_matrix((graph.weights, graph.columns, graph.starts), shape=size)
+    shape = (len(graph), len(graph))
+    spread = csr_matrix((graph.weights, graph.columns, graph.starts), shape=shape)
     for start in range(0, count, _ROUND):
         size = min(_ROUND, count - start)
         random = round(_SLICE * size)
@@ -248,12 +248,12 @@ def _most_worth(spread: csr_matrix, need: NDArray[np.float64]) -> int:
 def _outcome(answers: _Answers, neighbour_graph: NeighbourGraph) -> Outcome:
     scores, waiting = Scores(neighbour_graph), answers.open()
     scores.set_references(answers.references())
-    sure = learn_confidence(scores, waiting, TARGET, sampling=answers.sampling)
+    sure = fit_confidence(scores, waiting, TARGET, sampling=answers.sampling)
     ground = decision_rule_of(sure, len(neighbour_graph)).ground
-    judgement = judge(sure, scores, waiting)
+    predictions = predict(sure, scores, waiting)
     names = np.array([-1 if label == BACKGROUND else int(label) for label in sure.labels])
-    right = names[judgement.winners] == answers.truth[waiting]
-    accepted = judgement.accepted & (ground is not Ground.NONE)
+    right = names[predictions.winners] == answers.truth[waiting]
+    accepted = predictions.accepted & (ground is not Ground.NONE)
     known = np.isin(answers.truth[waiting], answers.known)
     return Outcome(
         ground=ground,
@@ -266,16 +266,16 @@ def _outcome(answers: _Answers, neighbour_graph: NeighbourGraph) -> Outcome:
 def section(data: Sequence[Data], root: Path, *, quick: bool) -> str:
     """Run all settings and return them as a section of the quality page; `quick` a few runs."""
     sets = {**{one.title: one for one in data}, **_coarser(data, root)}
-    landscapes: dict[str, NeighbourGraph] = {}
+    graphs: dict[str, NeighbourGraph] = {}
     rows = []
     for trouble in TROUBLES:
         if quick and trouble.asked:
             continue
         one, base = sets[trouble.data], trouble.data.split()[0]
-        if trouble.classes is None and base not in landscapes:
-            landscapes[base] = build_neighbour_graph(np.arange(len(one.labels)), one.vectors)
+        if trouble.classes is None and base not in graphs:
+            graphs[base] = build_neighbour_graph(np.arange(len(one.labels)), one.vectors)
         seeds = range(min(trouble.runs, _QUICK_RUNS) if quick else trouble.runs)
-        rows.append(_row(trouble, [run(trouble, one, s, landscapes.get(base)) for s in seeds]))
+        rows.append(_row(trouble, [run(trouble, one, s, graphs.get(base)) for s in seeds]))
         print(rows[-1], flush=True)
     return _SECTION.format(rows="\n".join(rows))
 

@@ -1,7 +1,7 @@
 """The rules that the quality benchmark compares: each turns one case into an answer.
 
 `OURS` are put together from the package's pure modules as the decider does, `PARTS` are the
-landscape rule with a part left out, `BASELINES` the others.
+rule on the neighbour graph with a part left out, `BASELINES` the others.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import cast
 from unittest.mock import patch
 
 import numpy as np
@@ -20,9 +21,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.semi_supervised import LabelSpreading
 
 from lookalike.classifier.calibration import features as features_of
-from lookalike.classifier.calibration.confidence import Terms, judge, learn
+from lookalike.classifier.calibration.confidence import Terms, fit_level, predict
 from lookalike.classifier.calibration.decision_rule import MIN_ACCURACY
-from lookalike.classifier.calibration.nearest_rule import features, learn_nearest, probability
+from lookalike.classifier.calibration.nearest_rule import features, fit_nearest, probability
 from lookalike.classifier.calibration.thresholds import UNREACHABLE
 from lookalike.classifier.graph.arrays import fixed_point_length
 from lookalike.classifier.graph.graph import NeighbourGraph
@@ -71,7 +72,7 @@ class Case:
 
     @cached_property
     def scores(self) -> Scores:
-        """The scores of the landscape rule."""
+        """The scores of the rule on the neighbour graph."""
         scores = Scores(self.neighbour_graph)
         own = self.split.own
         places = {
@@ -88,7 +89,8 @@ class Case:
     @cached_property
     def unit(self) -> Floats:
         """The centred vectors at unit length."""
-        return self.neighbour_graph.centred / np.float32(fixed_point_length(self.vectors.shape[1]))
+        length = fixed_point_length(self.vectors.shape[1])
+        return np.divide(self.neighbour_graph.centred, length, dtype=np.float32)
 
     @cached_property
     def raw(self) -> Floats:
@@ -168,21 +170,23 @@ def _largest(table: NDArray[np.floating]) -> Answer:
 # --- ours -----------------------------------------------------------------------------------------
 
 
-def landscape_rule(case: Case, target: float) -> Answer:
-    """Return what the landscape rule says, as `judging.Judge` does; where no label is heard, the
-    nearest reference answers if one must, as `LookalikeClassifier.predict` does.
+def graph_rule(case: Case, target: float) -> Answer:
+    """Answer by the rule on the neighbour graph.
+
+    An item that no label reaches has the label of the nearest reference if it must be answered, as
+    with `LookalikeClassifier.predict`.
     """
     return _judged(case.scores, case.left, case.split.pool, target)
 
 
 def nearest_rule(case: Case, target: float) -> Answer:
-    """Return what the `nearest` rule says, as `learning.learn_nearest` and the policy do."""
+    """Return what the `nearest` rule says, as `learning.fit_nearest` and the policy do."""
     split = case.split
     among = case.vectors[split.references]
     voters = ReferenceArrays(split.references, split.own.astype(np.int32), among)
     lists = nearest(case.vectors[split.pool], among, split.references, NEIGHBOURS)
     pool = voters.matches(*lists)
-    calibration = learn_nearest(voters, pool, NEIGHBOURS, target)
+    calibration = fit_nearest(voters, pool, NEIGHBOURS, target)
     if calibration is None:
         winner, share = votes(pool, 0.1)
         return Answer(winner.astype(np.int64), share.astype(np.float64), UNREACHABLE)
@@ -218,58 +222,62 @@ class _Muted:
         return np.zeros_like(around) if "around" in self._silent else around
 
 
+def _muted(scores: Scores, *silent: str) -> Scores:
+    return cast("Scores", _Muted(scores, *silent))
+
+
 def without_graph(case: Case, target: float) -> Answer:
-    """The landscape rule without how large L is; the surroundings, read off L, go with it."""
+    """The rule without how large L is, and so without the neighbourhood evidence that follows."""
     known = case.left.graph_evidence
     same = np.where(known > UNREACHED[0], _SAME, known).astype(np.float32)
     no_neighbourhood = np.zeros_like(case.left.neighbourhood_evidence)
     left = replace(case.left, graph_evidence=same, neighbourhood_evidence=no_neighbourhood)
-    return _judged(_Muted(case.scores, "evidence"), left, case.split.pool, target)
+    return _judged(_muted(case.scores, "evidence"), left, case.split.pool, target)
 
 
 def without_direct(case: Case, target: float) -> Answer:
-    """The landscape rule without C."""
+    """The rule on the neighbour graph without C."""
     left = replace(case.left, class_similarity=np.zeros_like(case.left.class_similarity))
-    return _judged(_Muted(case.scores, "direct"), left, case.split.pool, target)
+    return _judged(_muted(case.scores, "direct"), left, case.split.pool, target)
 
 
 def without_nearest(case: Case, target: float) -> Answer:
-    """The landscape rule without Z, the largest cosine to a reference of the label."""
+    """The rule on the neighbour graph without Z, the largest cosine to a reference of the label."""
     left = replace(case.left, nearest_similarity=np.zeros_like(case.left.nearest_similarity))
-    return _judged(_Muted(case.scores, "nearest"), left, case.split.pool, target)
+    return _judged(_muted(case.scores, "nearest"), left, case.split.pool, target)
 
 
 def without_surroundings(case: Case, target: float) -> Answer:
-    """The landscape rule without what lies around an item."""
+    """The rule on the neighbour graph without what lies around an item."""
     left = replace(
         case.left,
         neighbourhood_evidence=np.zeros_like(case.left.neighbourhood_evidence),
         remoteness=np.zeros_like(case.left.remoteness),
     )
-    return _judged(_Muted(case.scores, "around"), left, case.split.pool, target)
+    return _judged(_muted(case.scores, "around"), left, case.split.pool, target)
 
 
 def without_typicality(case: Case, target: float) -> Answer:
-    """The landscape rule that compares with what is usual for all labels, not for the winner."""
+    """The rule that compares an item with the mean of all labels, not with that of its own."""
     endless = patch.object(features_of, "_CLASS_MEAN_WEIGHT", 1e9)
     return _judged(case.scores, case.left, case.split.pool, target, endless)
 
 
 def _judged(
-    scores: Scores | _Muted,
+    scores: Scores,
     left: LeftOutScores,
     pool: Places,
     target: float,
     changed: AbstractContextManager[object] | None = None,
 ) -> Answer:
     with changed or nullcontext():
-        sure = learn(scores, left, pool, Terms.for_all(left, target)).confidence
-    judgement = judge(sure, scores, pool)
-    winners, silent = judgement.winners.copy(), judgement.winners < 0
+        sure = fit_level(scores, left, pool, Terms.for_all(left, target)).confidence
+    predictions = predict(sure, scores, pool)
+    winners, silent = predictions.winners.copy(), predictions.winners < 0
     winners[silent] = nearest_of_each(scores, pool[silent]).argmax(axis=1)
     enough = sure.leave_one_out_accuracy >= MIN_ACCURACY
     limit = sure.limit if enough else UNREACHABLE
-    return Answer(winners, judgement.probability, limit, probability=True)
+    return Answer(winners, predictions.probability, limit, probability=True)
 
 
 BASELINES: Mapping[str, Rule] = {
@@ -280,12 +288,12 @@ BASELINES: Mapping[str, Rule] = {
     "LabelSpreading": label_spreading,
     "random forest": random_forest,
 }
-OURS: Mapping[str, Rule] = {"**landscape**": landscape_rule, "**nearest**": nearest_rule}
+OURS: Mapping[str, Rule] = {"**neighbour graph**": graph_rule, "**nearest**": nearest_rule}
 PARTS: Mapping[str, Rule] = {
-    "landscape without graph L": without_graph,
-    "landscape without direct C": without_direct,
-    "landscape without nearest Z": without_nearest,
-    "landscape without surroundings": without_surroundings,
-    "landscape without typicality": without_typicality,
+    "without graph evidence": without_graph,
+    "without class similarity": without_direct,
+    "without nearest similarity": without_nearest,
+    "without neighbourhood evidence": without_surroundings,
+    "without class means": without_typicality,
 }
 RULES = {**BASELINES, **OURS, **PARTS}

@@ -19,16 +19,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import neighbour_graph
-
 import deciding
 import growing_up
+import http_requests
+import neighbour_graph
 import page
 import peers
 import pictures
 import ready_vectors
 import selecting
-import serving
 import shared
 from measuring import Figure
 
@@ -63,10 +62,10 @@ PARTS = {
     "growth": Part(growing_up.growth, (10_000, 100_000)),
     "shared_vectors": Part(shared.ready, (100_000,)),
     "shared_label": Part(shared.one_label, (500_000,)),
-    "http_reading": Part(serving.reading, (100_000, 1_000_000), "first_decision"),
-    "http_labelling": Part(serving.labelling, (100_000,), "first_decision"),
-    "http_uploading": Part(serving.uploading, (100,)),
-    "http_importing": Part(serving.importing, (10_000,)),
+    "http_reading": Part(http_requests.reading, (100_000, 1_000_000), "first_decision"),
+    "http_labelling": Part(http_requests.labelling, (100_000,), "first_decision"),
+    "http_uploading": Part(http_requests.uploading, (100,)),
+    "http_importing": Part(http_requests.importing, (10_000,)),
     "lists": Part(selecting.measure, (1_000_000,)),
     "disk": Part(ready_vectors.disk, (100_000, 1_000_000), "fill"),
     "peers": Part(peers.measure, (5_000, 20_000, 100_000), in_quick=False),

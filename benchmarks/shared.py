@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,7 @@ def one_label(folder: Path, count: int) -> list[Figure]:
         def label(one: dict[str, str]) -> None:
             changed.append(things.label(one).by_itself)
 
-        spent = [server.cost(lambda one=one: label(one)) for one in said[REFERENCES + 1 :]]
+        spent = [server.cost(partial(label, one)) for one in said[REFERENCES + 1 :]]
         whole = server.cost(things.run)
     one, name = median(spent), f"PostgreSQL, {count:,} documents of 128, {REFERENCES} references"
     return [
@@ -132,7 +133,7 @@ def _adding(
     for start in range(0, count, BLOCK):
         more = min(BLOCK, count - start)
         block, ids = _cut(vectors(start // BLOCK)[:more], dimension), names(start, more)
-        yield lambda block=block, ids=ids: things.add(vectors=block, ids=ids)
+        yield partial(things.add, vectors=block, ids=ids)
 
 
 def _cut(made: NDArray[np.float32], dimension: int) -> NDArray[np.float32]:

@@ -30,7 +30,7 @@ from lookalike.extractors.text import CHUNK_TOKENS
 from lookalike.extractors.text_models import DEFAULTS, MODELS
 from lookalike.settings import read_settings
 from quality_data import Data, Split, read, split
-from quality_rules import Case, landscape_rule
+from quality_rules import Case, graph_rule
 
 _SHOTS = 10
 _STRENGTHS = (1.0, 10.0, 100.0)
@@ -58,7 +58,7 @@ def main() -> None:
 def _accuracies(data: Data, neighbour_graph: NeighbourGraph, seed: int) -> dict[str, float]:
     parts = split(data.labels, _SHOTS, 0.0, seed)
     case = Case(data.vectors, neighbour_graph, parts)
-    ours = landscape_rule(case, _TARGET).winners
+    ours = graph_rule(case, _TARGET).winners
     truth = data.labels[parts.pool]
     found = {"our decision": float((parts.known[np.maximum(ours, 0)] == truth).mean())}
     spaces = {"as they are": data.vectors.astype(np.float32), "centred": case.unit}

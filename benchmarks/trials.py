@@ -32,8 +32,8 @@ from lookalike.quality.stats.paired_comparison import (
     CONFIDENCE,
     Answered,
     Outcome,
-    replay,
-    stakes_of,
+    answer_gains,
+    paired_gains,
 )
 from lookalike.stores import schema
 from quality_data import Data, read, split
@@ -186,7 +186,7 @@ def _verdict(answered: Sequence[Answered], wrong_costs: float) -> tuple[int, int
     often = min(len(answered), _OFTEN_UPTO)
     looks = {*range(_LOOK_EVERY, often, _LOOK_EVERY), *range(_OFTEN_UPTO, len(answered), _LATER)}
     for count in sorted(looks | {len(answered)}):
-        stakes = stakes_of(replay(answered[:count], wrong_costs), wrong_costs)
+        stakes = paired_gains(answer_gains(answered[:count], wrong_costs), wrong_costs)
         verdict = favours(stakes, CONFIDENCE)
         if verdict:
             return verdict, count

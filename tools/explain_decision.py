@@ -18,7 +18,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.classifier.calibration.confidence import Confidence, Judgement, Terms, judge, learn
+from lookalike.classifier.calibration.confidence import (
+    Confidence,
+    Predictions,
+    Terms,
+    fit_level,
+    predict,
+)
 from lookalike.classifier.graph.graph import NeighbourGraph, build_neighbour_graph
 from lookalike.classifier.scores.leave_one_out import leave_one_out
 from lookalike.classifier.scores.scores import Scores
@@ -64,7 +70,7 @@ class Story:
         references = np.concatenate([np.array(one) for one in self.examples.values()])
         waiting = np.setdiff1d(np.arange(len(self.names)), references)
         left = leave_one_out(self.scores, np.sort(references))
-        return learn(self.scores, left, waiting, Terms.for_all(left, TARGET)).confidence
+        return fit_level(self.scores, left, waiting, Terms.for_all(left, TARGET)).confidence
 
     @cached_property
     def here(self) -> NDArray[np.int64]:
@@ -72,9 +78,9 @@ class Story:
         return np.array([self.place])
 
     @cached_property
-    def judgement(self) -> Judgement:
+    def predictions(self) -> Predictions:
         """What is said of the document."""
-        return judge(self.confidence, self.scores, self.here)
+        return predict(self.confidence, self.scores, self.here)
 
     @cached_property
     def sources(self) -> Sequence[tuple[str, int, float]]:
@@ -86,14 +92,14 @@ class Story:
         ]
         return sorted(said, key=lambda one: -one[2])
 
-    def without(self, reference: int) -> Judgement:
+    def without(self, reference: int) -> Predictions:
         """Return what would be said if a reference did not vote."""
-        return judge(self.confidence, self._scores(reference), self.here)
+        return predict(self.confidence, self._scores(reference), self.here)
 
-    def without_label(self, column: int) -> Judgement:
+    def without_label(self, column: int) -> Predictions:
         """Return what would be said if the document could not get a label."""
         barred = np.arange(len(self.confidence.labels))[None] == column
-        return judge(self.confidence, self.scores, self.here, barred)
+        return predict(self.confidence, self.scores, self.here, barred)
 
     def cosine(self, place: int) -> float:
         """Return the centred cosine of the document with another."""
@@ -193,7 +199,7 @@ def scores(story: Story) -> str:
 
 def decision(story: Story) -> str:
     """Return the way from S to the decision."""
-    said, sure = story.judgement, story.confidence
+    said, sure = story.predictions, story.confidence
     p, known = float(said.probability[0]), float(said.known[0])
     labelled = p >= sure.limit
     rows = [
@@ -213,7 +219,7 @@ def otherwise(story: Story) -> str:
     """Return what would be said with less."""
     label, place, _ = story.sources[0]
     nearest_place, nearest = _nearest(story)
-    winner = int(story.judgement.winners[0])
+    winner = int(story.predictions.winners[0])
     ways = {
         f"`{story.names[place]}` ({label}), the most evidence": story.without(place),
         f"`{story.names[nearest_place]}` ({nearest}), the nearest": story.without(nearest_place),
@@ -223,14 +229,14 @@ def otherwise(story: Story) -> str:
     return _table(("without", "winner", "p"), rows)
 
 
-def _outcome(story: Story, said: Judgement) -> tuple[str, str]:
+def _outcome(story: Story, said: Predictions) -> tuple[str, str]:
     winner = int(said.winners[0])
     name = story.confidence.labels[winner] if winner >= 0 else "no label is heard"
     return name, f"{said.probability[0]:.3f}"
 
 
 def _winner(story: Story) -> str:
-    return story.confidence.labels[int(story.judgement.winners[0])]
+    return story.confidence.labels[int(story.predictions.winners[0])]
 
 
 def _nearest(story: Story) -> tuple[int, str]:

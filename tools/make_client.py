@@ -19,7 +19,7 @@ from types import ModuleType
 
 from lookalike.library.collection.collection import Collection
 from lookalike.library.collection.history import Past
-from lookalike.library.collection.read import Shown
+from lookalike.library.collection.read import DocumentVerbs
 from lookalike.library.library import Library
 from lookalike.library.verb import PAGE, Verb, verbs_of
 
@@ -27,10 +27,10 @@ TARGET = Path(__file__).parent.parent / "src/lookalike/library/remote/verbs.py"
 
 CLASSES = (
     # The class to be made, the one whose verbs it has, and on which it stands.
-    ("ShownVerbs", Shown, "Caller", "What a client shows of a collection's documents and labels."),
-    ("CollectionVerbs", Collection, "ShownVerbs", "What a client does with a collection."),
-    ("PastVerbs", Past, "ShownVerbs", "What a client asks of a collection as it was."),
-    ("LibraryVerbs", Library, "Caller", "What a client does with a library."),
+    ("SharedVerbs", DocumentVerbs, "Caller", "Verbs that a collection and its past states share."),
+    ("CollectionVerbs", Collection, "SharedVerbs", "The other verbs of a collection."),
+    ("PastVerbs", Past, "SharedVerbs", "The other verbs of a past state of a collection."),
+    ("LibraryVerbs", Library, "Caller", "The verbs of a library."),
 )
 _LOCAL = ("tally",)
 """Arguments that mean nothing to another process."""
@@ -65,12 +65,12 @@ def client() -> str:
     imports.use("lookalike.library.remote.calls", "sent")
     imports.use("abc", "abstractmethod")
     imports.use("typing", "TYPE_CHECKING")
-    shown = {one.method for one in verbs_of(Shown)}
+    shared = {one.method for one in verbs_of(DocumentVerbs)}
     body = ""
     for name, owner, base, what in CLASSES:
         body += f'\n\nclass {name}({base}):\n    """{what}"""\n'
         for verb in verbs_of(owner):
-            if owner is Shown or verb.method not in shown:
+            if owner is DocumentVerbs or verb.method not in shared:
                 body += "\n" + textwrap.indent(_method(verb, imports), "    ")
     later = textwrap.indent(imports.lines(later=True), "    ")
     homes = "".join(f'    "{name}": "{home}",\n' for name, home in imports.answers())

@@ -26,7 +26,8 @@ from lookalike.cli.group import cli
 from lookalike.content.pictures import kinds_named
 from lookalike.extractors import hookspecs
 from lookalike.extractors.base import Extractor
-from lookalike.extractors.registry import ALIASES, COMBINED, extractors
+from lookalike.extractors.combined import COMBINED
+from lookalike.extractors.registry import ALIASES, extractors
 from lookalike.formats.base import DOCUMENTS, REGIONS
 from lookalike.formats.registry import FORMATS
 from lookalike.library import forget, migration, remove

@@ -1,7 +1,7 @@
 """Label a collection from a few examples.
 
-What is public is in `__all__`, and is loaded when first asked for: importing this package loads no
-web, model or database code.
+`__all__` has the public names. They are loaded at first use: importing this package loads no web,
+model or database code.
 """
 
 import os
@@ -38,12 +38,12 @@ __all__ = [
     "open",
 ]
 
-# What libraries read when they are loaded, unless someone has said otherwise.
+# Settings that libraries read when they are loaded; values of the environment have precedence.
 for _name, _value in {
-    # A thread of OpenBLAS that has nothing to do waits awake for 2¹⁶ ticks, not 2²⁶: between
-    # the products of one label that took a third of the processor.
+    # An idle OpenBLAS thread spins for 2¹⁶ ticks, not 2²⁶: with the default, idle threads took a
+    # third of the processor time between the matrix products of one label.
     "OPENBLAS_THREAD_TIMEOUT": "16",
-    # Else ONNX Runtime writes a device's id into the home directory and calls its maker.
+    # Otherwise ONNX Runtime writes a device id into the home directory and sends telemetry.
     "ORT_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }.items():
@@ -66,11 +66,11 @@ _MOVED = {
     "lookalike.compacting": "lookalike.library.maintenance",
     "lookalike.samples": "lookalike.library.samples",
 }
-"""Documented modules under their names of the first edition."""
+"""Documented modules that have moved: old name → new name."""
 
 
 class _MovedModules:
-    """Import a module that has moved under its old name, with a warning that tells the new one."""
+    """Imports a moved module under its old name, with a warning that names the new one."""
 
     def find_spec(
         self, name: str, _path: Sequence[str] | None, _target: ModuleType | None = None

@@ -9,24 +9,24 @@ LookalikeError
 │   └── FetchRefused      a request names an address or a file that a server must not read
 ├── NotFound              nothing has this name or id
 ├── Conflict              the change contradicts what is already there
-│   └── Stale             it was meant for a state that is no more
-├── Unauthorized          no key, or one that does not hold
-├── Forbidden             the key, or the signed address, does not allow this
+│   └── Stale             the change was made for an older state
+├── Unauthorized          no API key, or an invalid one
+├── Forbidden             the API key, or the signed address, does not allow this
 ├── MissingExtra          an optional dependency is not installed
-├── Unreachable           a server does not answer, or not as one of ours
+├── Unreachable           a server does not answer, or not as a Lookalike server does
 └── StoreError            the store cannot do what was asked
-    ├── NotAStore         the place holds something else, or nothing
+    ├── NotAStore         the directory or database holds no store
     ├── StoreTooNew       a newer version of Lookalike made the store
-    ├── StoreTooOld       the database server, or an extension of it, is too old to hold one
-    ├── StoreUnreachable  the database, or object storage, does not answer or lets us not in
-    ├── StoreBusy         others hold it, or all connections, for too long: try again
-    ├── StoreClosed       it was closed while, or before, something was asked of it
+    ├── StoreTooOld       the database server, or an extension of it, is too old for a store
+    ├── StoreUnreachable  the database or object storage is unreachable, or rejects the credentials
+    ├── StoreBusy         others hold it, or all its connections, for too long: try again
+    ├── StoreClosed       it was closed before or during the call
     ├── StoreUnwritable   read-only, full, or on a file system that cannot lock
-    └── StoreCorrupt      what is stored contradicts itself
+    └── StoreCorrupt      stored rows or files contradict each other
 ```
 
-A message says what happened, with the value, and what to do next. Over HTTP an error is told by its
-`code`, which is stable.
+A message says what happened, with the value, and what to do next. Clients over HTTP recognize an
+error by its `code`, which is stable.
 """
 
 from __future__ import annotations
@@ -94,11 +94,11 @@ class Conflict(LookalikeError):
 
 
 class Stale(Conflict):
-    """The change was meant for a state that is no more: someone or something changed it since.
+    """The change was made for an older state: someone or something has changed it since.
 
-    A label is refused so only where another person said something else of the document since; what
-    the machine decided does not matter. `now` tells the state that there is, so that one need not
-    ask for it: `revisions` by document id, or an `etag`, and with a label the `answers` by document
+    A label raises this only if another person has answered the document differently since;
+    automatic decisions do not matter. `now` holds the current state, so that the caller need not
+    ask for it: `revisions` by document id, or an `etag`, and for a label the `answers` by document
     id, each with its `actor`, `kind` (`labelled`, `rejected`, `new_kind`, `cannot_tell`,
     `retracted`) and `label`.
     """
@@ -111,13 +111,13 @@ class Stale(Conflict):
 
 
 class Unauthorized(LookalikeError):
-    """A request came without a key, or with one that does not hold."""
+    """A request came without an API key, or with an invalid one."""
 
     code = "unauthorized"
 
 
 class Forbidden(LookalikeError):
-    """The key, or the signed address, does not allow what was asked."""
+    """The API key, or the signed address, does not allow the request."""
 
     code = "forbidden"
 
@@ -129,12 +129,12 @@ class MissingExtra(LookalikeError):
 
     @classmethod
     def named(cls, purpose: str, extra: str) -> MissingExtra:
-        """Return the error that says what needs which extra, with the pip line."""
+        """Return the error that names the `extra` that `purpose` needs, with the pip command."""
         return cls(f"{purpose} needs an extra: pip install 'lookalike[{extra}]'")
 
 
 class Unreachable(LookalikeError):
-    """A server does not answer, or not as one of ours does."""
+    """A server does not answer, or not as a Lookalike server does."""
 
     code = "unreachable"
 
@@ -146,7 +146,7 @@ class StoreError(LookalikeError):
 
 
 class NotAStore(StoreError):
-    """The place holds something else, or nothing."""
+    """The directory or database holds no store: something else, or nothing."""
 
 
 class StoreTooNew(StoreError):
@@ -154,11 +154,11 @@ class StoreTooNew(StoreError):
 
 
 class StoreTooOld(StoreError):
-    """The database server, or an extension of it, is too old to hold a store."""
+    """The database server, or an extension of it, is too old for a store."""
 
 
 class StoreUnreachable(StoreError):
-    """The database, or object storage, does not answer or lets us not in; try again later."""
+    """The database or object storage is unreachable or rejects the credentials; try again later."""
 
 
 class StoreBusy(StoreError):
@@ -166,7 +166,7 @@ class StoreBusy(StoreError):
 
 
 class StoreClosed(StoreError):
-    """The store was closed while, or before, something was asked of it."""
+    """The store was closed before or during the call."""
 
 
 class StoreUnwritable(StoreError):
@@ -174,4 +174,4 @@ class StoreUnwritable(StoreError):
 
 
 class StoreCorrupt(StoreError):
-    """What is stored contradicts itself."""
+    """Stored rows or files contradict each other."""

@@ -1,8 +1,8 @@
-"""Labels: paths of parts (`Shoes > Running > Red`), what they are called, and their tree. Pure.
+"""Labels: hierarchical names (`Shoes > Running > Red`), their renames, and the label tree. Pure.
 
-A statement keeps the name under which it was said; `Naming` tells what that name reads now. So a
-rename is one event, the ledger up to any point reads as it did then, and without the event
-everything is as it was before. `LabelTree` is a field's labels with their style guide and counts.
+An event in the ledger keeps the label's name of its time; `Naming` maps it to the current name. So
+a rename is one event, the ledger can be read as of any point in time, and an undo of that event
+restores all names. `LabelTree` holds the labels of a field with their style guide and counts.
 """
 
 from __future__ import annotations
@@ -12,28 +12,30 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.model import LABEL_SEPARATOR, EventKind
 
+_T = TypeVar("_T")
+
 NO_LABEL = -1
-"""The code of no label, and of an empty place in a list."""
+"""The code for no label, and for an empty place in a list."""
 
 LONGEST_LABEL = 1000
-"""So many characters has a label at most, with all its parts."""
+"""The maximum length of a label in characters, with all its parts."""
 
 LONGEST_DESCRIPTION = 10_000
-"""So many characters has what the style guide says of a label at most."""
+"""The maximum length of a label's description in the style guide, in characters."""
 
-_NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_NO_LINES = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_NOT_IN_LABELS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_NOT_IN_DESCRIPTIONS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def check_label(label: object) -> str:
     """Return a label with its parts trimmed.
 
-    Raises BadInput for one that is empty, has an empty part, is too long or holds a control sign.
+    Raises BadInput if it is empty, has an empty part, is too long or has a control character.
 
     >>> check_label("Shoes>Running ")
     'Shoes > Running'
@@ -48,15 +50,15 @@ def check_label(label: object) -> str:
     parts = [part.strip() for part in label.split(LABEL_SEPARATOR.strip())]
     if not all(parts):
         raise BadInput(f"the label {label!r} has an empty part; write 'Shoes > Running'")
-    if _NO_TEXT.search("".join(parts)):
-        raise BadInput(f"the label {label!r} holds a sign that no text has; leave it out")
+    if _NOT_IN_LABELS.search("".join(parts)):
+        raise BadInput(f"the label {label!r} has a control character; remove it")
     return LABEL_SEPARATOR.join(parts)
 
 
 def check_description(description: object) -> str:
-    """Return what the style guide says of a label, trimmed.
+    """Return the style guide's description of a label, trimmed.
 
-    Raises BadInput for one that is no text, is too long or holds a control sign.
+    Raises BadInput if it is not a text, is too long or has a control character.
     """
     if not isinstance(description, str):
         raise BadInput(f"a description is a text, not {description!r}")
@@ -65,16 +67,16 @@ def check_description(description: object) -> str:
         raise BadInput(
             f"the description has {len(text):,} characters; give at most {LONGEST_DESCRIPTION:,}"
         )
-    if (sign := _NO_LINES.search(text)) is not None:
-        raise BadInput(f"the description holds {sign[0]!r}, which no text has; leave it out")
+    if (character := _NOT_IN_DESCRIPTIONS.search(text)) is not None:
+        raise BadInput(f"the description has the control character {character[0]!r}; remove it")
     return text
 
 
 def label_in(value: object) -> str | None:
-    """Return the label that a field of metadata gives: a text, a whole number as one, or a list of
-    the parts of a path, the root first.
+    """Return the label that a metadata value stands for: a text, a whole number (read as a text),
+    or a list of the parts of a path, root first.
 
-    None, the empty text and the empty list give none. Raises BadInput for any other value.
+    None, the empty text and the empty list give no label. Raises BadInput for any other value.
 
     >>> label_in("Shoes>Running"), label_in(7), label_in("")
     ('Shoes > Running', '7', None)
@@ -90,7 +92,7 @@ def label_in(value: object) -> str | None:
 
 
 def path_of(label: str, separator: str) -> str:
-    """Return a label whose parts a field also parts by a separator of its own.
+    """Return a label whose parts may also be separated by the field's own `separator`.
 
     >>> path_of("Shoes/Running", "/"), path_of("Shoes/Running", ">")
     ('Shoes > Running', 'Shoes/Running')
@@ -100,7 +102,7 @@ def path_of(label: str, separator: str) -> str:
 
 
 def ancestors(label: str) -> list[str]:
-    """Return the labels above one, the nearest first.
+    """Return the ancestors of a label, nearest first.
 
     >>> ancestors("Shoes > Running > Red")
     ['Shoes > Running', 'Shoes']
@@ -110,18 +112,20 @@ def ancestors(label: str) -> list[str]:
 
 
 def is_within(label: str, above: str) -> bool:
-    """Return whether a label is another one, or below it in the tree.
+    """Return whether a label is `above`, or a descendant of it in the tree.
 
     >>> is_within("Shoes > Running", "Shoes"), is_within("Shoes", "Shoes > Running")
     (True, False)
+    >>> is_within("Shoeshine", "Shoes")
+    False
     """
     return label == above or label.startswith(above + LABEL_SEPARATOR)
 
 
 class Codes:
-    """Labels as small integers, in the order in which they were first met; -1 stands for none.
+    """Integer codes of labels, in the order of first use; -1 means no label.
 
-    A code never changes; safe for several threads.
+    A code never changes. Safe for several threads.
     """
 
     def __init__(self, names: Iterable[str] = ()) -> None:
@@ -131,11 +135,11 @@ class Codes:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Return all labels, by their codes."""
+        """Return all labels in the order of their codes."""
         return tuple(self._names)
 
     def code(self, name: str | None) -> int:
-        """Return the code of a label; a new one for a new label."""
+        """Return the code of a label. A new label gets the next code."""
         if name is None:
             return NO_LABEL
         if name not in self._codes:
@@ -150,7 +154,7 @@ class Codes:
         return None if code == NO_LABEL else self._names[code]
 
 
-# --- what labels are called ---------------------------------------------------------------------
+# --- names of labels, and their renames ---------------------------------------------------------
 
 LABEL_EVENTS = (
     EventKind.RENAMED,
@@ -158,18 +162,18 @@ LABEL_EVENTS = (
     EventKind.DESCRIBED,
     EventKind.DECLARED,
 )
-"""What events say of labels, and not of documents."""
+"""The events about labels, not about documents."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelEvent:
-    """An event about labels, of an operation (pk), as the ledger holds it.
+    """An event about labels, as the ledger stores it; `operation` is a pk, `detail` is by kind.
 
-    RENAMED has `sources` and, where all of them have another name, `to`; `merged` tells that it was
-    a label already. A split has `parts` instead: the documents (pks) of each new label; `gone`
-    tells that nothing is left at the old name. RETIRED has `label`; so has DESCRIBED, with those of
-    `description`, `examples` (pks) and `aliases` that were said. DECLARED has `labels` that are
-    there from then on, each with its description, or None where nothing was said.
+    RENAMED: `sources`, and `to`, the new name of all of them; `merged` if `to` was a label already.
+    A split has `parts` instead of `to`: the documents (pks) of each new label; `gone` if no
+    document keeps the old label. RETIRED: `label`. DESCRIBED: `label`, and those of `description`,
+    `examples` (pks) and `aliases` that changed. DECLARED: `labels` that exist from then on, each
+    with its description, or None to keep the one it has.
     """
 
     operation: int
@@ -179,7 +183,7 @@ class LabelEvent:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What the style guide says of a label: `examples` are documents (pks)."""
+    """The entry of a label in the style guide; `examples` are documents (pks)."""
 
     description: str = ""
     examples: tuple[int, ...] = ()
@@ -187,9 +191,10 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Rename:
-    """From an operation (pk) on labels have another name, with all below them.
+    """A rename, merge or split of labels, in force from an `operation` (pk) on.
 
-    A split names one label of which each document has its own part; without `to`.
+    A rename or merge gives `sources`, with all labels below them, the name `to`. A split has one
+    source and no `to`: each document gets one of the new labels, by `parts`.
     """
 
     operation: int
@@ -197,28 +202,28 @@ class Rename:
     to: str | None
     parts: Mapping[str, frozenset[int]] = field(default_factory=dict)
 
-    def of(self, label: str, document: int) -> str:
-        """Return what a label of a document is called now."""
+    def apply(self, label: str, document: int) -> str:
+        """Return the new name of a document's label."""
         if self.to is not None:
-            return moved(label, self.sources, self.to)
+            return renamed(label, self.sources, self.to)
         if label not in self.sources:
             return label
         return next((name for name, pks in self.parts.items() if document in pks), label)
 
-    def each(self, label: str) -> tuple[str, ...]:
-        """Return all that a label became: what is not the whole is none of its parts."""
+    def apply_to_all(self, label: str) -> tuple[str, ...]:
+        """Return every new name of a label, for all documents: several after a split."""
         if self.to is None and label in self.sources:
             return tuple(self.parts)
-        return (self.of(label, 0),)
+        return (self.apply(label, 0),)
 
 
 class Naming:
-    """What a field's labels are called, after its events, oldest first.
+    """The current names of a field's labels, computed from its label events, oldest first.
 
-    `aliases` gives the label that another name means, or the parts where it was split; `retired`
-    the operation (pk) that retired a label with all below it, `gone` the one that split a label of
-    which nothing is left; `notes` the style guide: labels in it are there, also where no document
-    has them.
+    `aliases` maps another name to its label, or to the new labels if it was split. `retired` maps a
+    label to the operation (pk) that retired it with all labels below; `gone` maps a label that no
+    document kept in a split to the operation of that split. `notes` is the style guide; a label in
+    it exists even if no document has it.
     """
 
     def __init__(self, events: Iterable[LabelEvent] = ()) -> None:
@@ -236,66 +241,65 @@ class Naming:
                 self._describe(event.detail)
             elif event.kind is EventKind.DECLARED:
                 self._declare(event.detail["labels"])
-        self._operations = [one.operation for one in self.renames]
+        self._operations = [rename.operation for rename in self.renames]
 
-    def now(self, label: str, operation: int, document: int = 0) -> str:
-        """Return what a label reads now that was said in an operation (pk) of a document (pk)."""
+    def current(self, label: str, operation: int, document: int = 0) -> str:
+        """Return the current name of a label that an operation (pk) gave to a document (pk)."""
         for rename in self._after(operation):
-            label = rename.of(label, document)
+            label = rename.apply(label, document)
         return label
 
     def steps(self, label: str, operation: int, document: int) -> Iterator[tuple[int, str, str]]:
-        """Yield how a label that was said of a document came to read as it does: operation (pk),
-        name before, name after.
+        """Yield each rename of a label that an operation (pk) gave to a document (pk): the renaming
+        operation (pk), the name before, the name after.
         """
         for rename in self._after(operation):
-            before, label = label, rename.of(label, document)
+            before, label = label, rename.apply(label, document)
             if before != label:
                 yield rename.operation, before, label
 
-    def each(self, label: str, operation: int) -> tuple[str, ...]:
-        """Return what a label that was refused in an operation (pk) reads now: of a split, all."""
+    def all_current(self, label: str, operation: int) -> tuple[str, ...]:
+        """Return the current names of a label that an operation (pk) rejected: all, after a
+        split, because a document that is not the whole is none of its parts.
+        """
         labels = [label]
         for rename in self._after(operation):
-            labels = [new for old in labels for new in rename.each(old)]
+            labels = [new for old in labels for new in rename.apply_to_all(old)]
         return tuple(dict.fromkeys(labels))
 
-    def meant(self, name: str) -> tuple[str, ...]:
-        """Return the label that a name means today; several where it was split."""
+    def resolve(self, name: str) -> tuple[str, ...]:
+        """Return the label that a name, current or not, means now; several if it was split."""
         parts = name.split(LABEL_SEPARATOR)
         for end in range(len(parts), 0, -1):
             labels = self.aliases.get(LABEL_SEPARATOR.join(parts[:end]), ())
             if len(labels) == 1 or (labels and end == len(parts)):
-                return tuple(LABEL_SEPARATOR.join([one, *parts[end:]]) for one in labels)
+                return tuple(LABEL_SEPARATOR.join([label, *parts[end:]]) for label in labels)
         return (name,)
 
-    def one_meant(self, name: str) -> str:
-        """Return the label that a name means today; the name itself where it was split."""
-        labels = self.meant(name)
+    def resolve_one(self, name: str) -> str:
+        """Return the label that a name means now; the name itself if it was split."""
+        labels = self.resolve(name)
         return labels[0] if len(labels) == 1 else name
 
-    def retired_in(self, label: str | None) -> int | None:
-        """Return the operation (pk) that put a label, or one above it, out of use; None: it is."""
+    def retired_by(self, label: str | None) -> int | None:
+        """Return the operation (pk) that retired a label or one above it; None while in use."""
         if label is None:
             return None
-        found = [pk for one, pk in self.retired.items() if within(label, one)]
+        found = [pk for retired, pk in self.retired.items() if is_within(label, retired)]
         return max(found, default=self.gone.get(label))
 
     def aliases_of(self, label: str) -> tuple[str, ...]:
         """Return the other names of a label, sorted."""
         return tuple(sorted(name for name, labels in self.aliases.items() if labels == (label,)))
 
-    def older(self, label: str) -> dict[str, int | None]:
-        """Return all names of a label, each with the operation (pk) before which it meant that.
-
-        None for the name of today.
-        """
+    def all_names(self, label: str) -> dict[str, int | None]:
+        """Return all names of a label, each with the operation (pk) that ended it, or None."""
         found: dict[str, int | None] = {label: None}
         for rename in reversed(self.renames):
             for name in list(found) if rename.to is not None else ():
-                if within(name, str(rename.to)):
+                if is_within(name, str(rename.to)):
                     rest = name[len(str(rename.to)) :]
-                    found |= {one + rest: rename.operation for one in rename.sources}
+                    found |= {source + rest: rename.operation for source in rename.sources}
         return found
 
     def _after(self, operation: int) -> Sequence[Rename]:
@@ -316,30 +320,31 @@ class Naming:
             return
         self._move_notes(sources, to)
         if detail.get("merged"):
-            self.retired = {one: pk for one, pk in self.retired.items() if not _any(one, sources)}
-        self.retired = {moved(one, sources, to): pk for one, pk in self.retired.items()}
+            self.retired = _without(self.retired, sources)
+        self.retired = {renamed(label, sources, to): pk for label, pk in self.retired.items()}
         self._move_aliases(sources, to, merged=bool(detail.get("merged")))
 
     def _move_aliases(self, sources: Sequence[str], to: str, *, merged: bool) -> None:
-        """Let other names follow: old ones are such now, a new one and what is above it none."""
+        """Make the old names aliases; `to` and the names above it are aliases no longer."""
         aliases = {
-            name: tuple(dict.fromkeys(moved(one, sources, to) for one in labels))
+            name: tuple(dict.fromkeys(renamed(label, sources, to) for label in labels))
             for name, labels in self.aliases.items()
         }
-        below = {moved(name, sources, to): labels for name, labels in aliases.items()}
+        below = {renamed(name, sources, to): labels for name, labels in aliases.items()}
         aliases = ({} if merged else below) | aliases | dict.fromkeys(sources, (to,))
         self.aliases = {
             name: labels
             for name, labels in aliases.items()
-            if not within(to, name) and labels != (name,)
+            if not is_within(to, name) and labels != (name,)
         }
-        self.gone = {one: pk for one, pk in self.gone.items() if one in self.aliases}
+        self.gone = {label: pk for label, pk in self.gone.items() if label in self.aliases}
 
     def _move_notes(self, sources: Sequence[str], to: str) -> None:
-        notes = {label: note for label, note in self.notes.items() if not _any(label, sources)}
+        others = _without(self.notes, sources)
+        notes = dict(others)
         for label, note in self.notes.items():
-            if _any(label, sources):
-                name = moved(label, sources, to)
+            if label not in others:
+                name = renamed(label, sources, to)
                 known = notes.get(name, Note())
                 examples = tuple(dict.fromkeys(known.examples + note.examples))
                 notes[name] = Note(known.description or note.description, examples)
@@ -365,40 +370,36 @@ class Naming:
             self.aliases = kept | dict.fromkeys(detail["aliases"], (label,))
 
 
-def within(label: str, above: str) -> bool:
-    """Return whether a label is another one, or below it in the tree.
+def renamed(label: str, sources: Iterable[str], to: str) -> str:
+    """Return the name of a label after `sources`, with all labels below them, are renamed to `to`.
 
-    >>> within("Shoes > Running", "Shoes"), within("Shoeshine", "Shoes")
-    (True, False)
-    """
-    return label == above or label.startswith(above + LABEL_SEPARATOR)
-
-
-def moved(label: str, sources: Iterable[str], to: str) -> str:
-    """Return what a label is called where `sources`, with all below them, are called `to`.
-
-    >>> moved("Shoes > Running", ["Shoes"], "Footwear")
+    >>> renamed("Shoes > Running", ["Shoes"], "Footwear")
     'Footwear > Running'
     """
-    source = max((one for one in sources if within(label, one)), key=len, default=None)
+    source = max((name for name in sources if is_within(label, name)), key=len, default=None)
     return label if source is None else to + label[len(source) :]
 
 
-def _any(label: str, sources: Iterable[str]) -> bool:
-    return any(within(label, one) for one in sources)
+def _without(values: Mapping[str, _T], sources: Sequence[str]) -> dict[str, _T]:
+    return {
+        label: value
+        for label, value in values.items()
+        if not any(is_within(label, source) for source in sources)
+    }
 
 
-# --- the tree, and what may become of it ----------------------------------------------------------
+# --- the tree, and which changes of it are allowed ------------------------------------------------
 
 _SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
 class LabelCounts:
-    """How many documents have a label: references by their origin, and what does not vote.
+    """The numbers of documents with a label: references by their origin, and others.
 
-    `recorded` were given by someone and do not vote: the label is retired, the document is under
-    audit or seen badly, or others' labels vote here. `automatic` have it from the machine.
+    `recorded` counts labels that someone gave and that are no references: the label is retired, the
+    document is in an audit or of low quality, or the field's references are in another collection.
+    `automatic` counts automatic labels.
     """
 
     human: int = 0
@@ -409,20 +410,21 @@ class LabelCounts:
 
     @property
     def references(self) -> int:
-        """Return how many documents vote for the label."""
+        """Return the number of references of the label."""
         return self.human + self.imported + self.promoted
 
     def plus(self, other: LabelCounts) -> LabelCounts:
-        """Return both together."""
-        names = [one.name for one in fields(self)]
+        """Return the sums of both."""
+        names = [column.name for column in fields(self)]
         return LabelCounts(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
 @dataclass(frozen=True, slots=True)
 class LabelNode:
-    """One label of a tree: a path, what the style guide says of it, and who has it.
+    """One label of a tree: its path, its entry in the style guide, and its counts.
 
-    `examples` are ids of documents. `own` counts the label itself, `all` what is below it as well.
+    `examples` are ids of documents. `own` counts documents with the label itself, `all` also those
+    with a label below it.
     """
 
     label: str
@@ -440,16 +442,16 @@ class LabelNode:
 
     @property
     def depth(self) -> int:
-        """Return how many labels are above it."""
+        """Return the number of labels above it."""
         return self.label.count(LABEL_SEPARATOR)
 
 
 @dataclass(frozen=True, slots=True)
 class LabelTree:
-    """The labels of a field, each after the one above it, brothers by name.
+    """The labels of a field, each after its parent, siblings by name.
 
-    They belong to the collection and field whose labels vote: `owner` and `owner_field`.
-    `closed_set` says that these are all the labels there can be.
+    They belong to the collection and field that the references are in: `owner` and `owner_field`.
+    `closed_set`: no other labels can exist.
     """
 
     collection: str
@@ -460,43 +462,43 @@ class LabelTree:
     closed_set: bool = False
 
     def node(self, label: str) -> LabelNode:
-        """Return one label. Raises NotFound, listing the known ones."""
-        for one in self.nodes:
-            if one.label == label:
-                return one
-        raise NotFound.named("label", label, [one.label for one in self.nodes])
+        """Return the node of a label. Raises NotFound, listing the known ones."""
+        for node in self.nodes:
+            if node.label == label:
+                return node
+        raise NotFound.named("label", label, [node.label for node in self.nodes])
 
 
-def nodes_of(
+def label_nodes(
     counts: Mapping[str, LabelCounts], naming: Naming, examples: Mapping[int, str]
 ) -> tuple[LabelNode, ...]:
-    """Return the nodes of a tree; `examples` names documents (pks) that are there still."""
-    labels = with_above([*counts, *naming.notes])
+    """Return the nodes of a label tree; `examples` maps pks of existing documents to ids."""
+    labels = with_ancestors([*counts, *naming.notes])
     ordered = sorted(labels, key=lambda label: label.split(LABEL_SEPARATOR))
     own = {label: counts.get(label, LabelCounts()) for label in ordered}
-    every = dict(own)
-    for label in sorted(labels, key=lambda one: one.count(LABEL_SEPARATOR), reverse=True):
-        above = label.rpartition(LABEL_SEPARATOR)[0]
-        if above:
-            every[above] = every[above].plus(every[label])
+    totals = dict(own)
+    for label in sorted(labels, key=lambda label: label.count(LABEL_SEPARATOR), reverse=True):
+        parent = label.rpartition(LABEL_SEPARATOR)[0]
+        if parent:
+            totals[parent] = totals[parent].plus(totals[label])
     return tuple(
         LabelNode(
             label,
             note.description if (note := naming.notes.get(label)) else "",
             tuple(examples[pk] for pk in note.examples if pk in examples) if note else (),
             naming.aliases_of(label),
-            naming.retired_in(label) is not None,
+            naming.retired_by(label) is not None,
             own[label],
-            every[label],
+            totals[label],
         )
         for label in ordered
     )
 
 
-def with_above(labels: Iterable[str]) -> set[str]:
-    """Return labels with all that are above them.
+def with_ancestors(labels: Iterable[str]) -> set[str]:
+    """Return labels and all their ancestors.
 
-    >>> sorted(with_above(["Shoes > Running"]))
+    >>> sorted(with_ancestors(["Shoes > Running"]))
     ['Shoes', 'Shoes > Running']
     """
     found: set[str] = set()
@@ -507,29 +509,29 @@ def with_above(labels: Iterable[str]) -> set[str]:
 
 
 def check_known(label: str, known: set[str]) -> None:
-    """Raise NotFound for a label that is none, listing the known and the nearest."""
+    """Raise NotFound for an unknown label, listing the known ones and the nearest."""
     if label not in known:
         raise NotFound.named("label", label, known)
 
 
 def check_rename(label: str, to: str, known: set[str], naming: Naming) -> None:
-    """Raise where a label, with all below it, cannot be called `to`."""
+    """Raise NotFound, BadInput or Conflict if a label, with all below it, cannot be named `to`."""
     check_known(label, known)
     if label == to:
-        raise BadInput(f"{label!r} is called that already; give another name")
+        raise BadInput(f"{label!r} already has that name; give another name")
     _check_cycle(label, to)
     if to in known:
-        raise Conflict(f"there is a label {to!r} already: merge {label!r} into it instead")
+        raise Conflict(f"the label {to!r} exists already: merge {label!r} into it instead")
     _check_in_use(to, naming)
-    for one in sorted(known):
-        if within(one, label):
-            check_free(moved(one, [label], to), naming, unless=label)
+    for descendant in sorted(known):
+        if is_within(descendant, label):
+            check_free(renamed(descendant, [label], to), naming, unless=label)
 
 
 def check_merge(labels: Sequence[str], into: str, known: set[str], naming: Naming) -> None:
-    """Raise where labels, each with all below it, cannot all be `into`."""
+    """Raise NotFound, BadInput or Conflict if labels, each with all below it, cannot be merged."""
     if not labels:
-        raise BadInput(f"say which labels are to be merged into {into!r}")
+        raise BadInput(f"give the labels to merge into {into!r}")
     for label in labels:
         check_known(label, known)
         if label == into:
@@ -543,12 +545,12 @@ def check_merge(labels: Sequence[str], into: str, known: set[str], naming: Namin
 def check_split(
     label: str, parts: Mapping[str, Sequence[str]], known: set[str], naming: Naming
 ) -> None:
-    """Raise where a label cannot be these parts, each of documents by their ids."""
+    """Raise NotFound, BadInput or Conflict if `parts` (document ids) cannot split a label."""
     check_known(label, known)
     if label in parts:
-        raise BadInput(f"{label!r} cannot be a part of itself; name what is left otherwise")
+        raise BadInput(f"{label!r} cannot be a part of itself; give that part another name")
     if not parts:
-        raise BadInput(f"say what {label!r} is to be split into: new label → document ids")
+        raise BadInput(f"give the parts to split {label!r} into: new label → document ids")
     _check_in_use(label, naming)
     seen: dict[str, str] = {}
     for name, ids in parts.items():
@@ -561,16 +563,16 @@ def check_split(
 
 
 def check_left_over(label: str, left: Sequence[str]) -> None:
-    """Raise BadInput for documents (ids) of a label that no part of it has."""
+    """Raise BadInput if documents (ids) of a label are `left` that are in no part of a split."""
     if left:
-        some = ", ".join(map(repr, left[:_SHOWN])) + (" …" if len(left) > _SHOWN else "")
+        ids = ", ".join(map(repr, left[:_SHOWN])) + (" …" if len(left) > _SHOWN else "")
         raise BadInput(
-            f"{len(left)} documents of {label!r} are in no part: {some}; give each one a part"
+            f"{len(left)} documents of {label!r} are in no part: {ids}; give each one a part"
         )
 
 
 def check_aliases(label: str, aliases: Iterable[str], known: set[str], naming: Naming) -> None:
-    """Raise where a label cannot have these other names."""
+    """Raise Conflict if a label cannot have these other names."""
     for name in aliases:
         if name in known:
             raise Conflict(f"{name!r} is a label itself: merge it into {label!r} instead")
@@ -579,20 +581,20 @@ def check_aliases(label: str, aliases: Iterable[str], known: set[str], naming: N
 
 def check_free(name: str, naming: Naming, unless: str = "") -> None:
     """Raise Conflict for a name that means another label than `unless`."""
-    labels = naming.meant(name)
-    if labels != (name,) and not (unless and all(within(one, unless) for one in labels)):
+    labels = naming.resolve(name)
+    if labels != (name,) and not (unless and all(is_within(label, unless) for label in labels)):
         means = " or ".join(map(repr, labels))
         raise Conflict(
-            f"{name!r} is another name for {means}; take it from its aliases first, or choose "
-            "another one"
+            f"{name!r} is another name for {means}; remove it from the aliases first, or choose "
+            "another name"
         )
 
 
 def _check_cycle(label: str, to: str) -> None:
-    if within(to, label):
+    if is_within(to, label):
         raise BadInput(f"{label!r} cannot be moved to {to!r}, which is below it")
 
 
 def _check_in_use(label: str, naming: Naming) -> None:
-    if label not in naming.gone and naming.retired_in(label) is not None:
+    if label not in naming.gone and naming.retired_by(label) is not None:
         raise Conflict(f"{label!r} is retired; undo that first, or choose another label")

@@ -1,4 +1,8 @@
-"""The nouns: what every other module speaks about. Imports nothing of ours."""
+"""The dataclasses and enums that all packages share. Imports nothing of ours.
+
+Begin with `Document` (the item that gets labels), `Standing` and `Decision` (its label, and why),
+`Taxonomy` (how a field is labelled), `Event` and `Operation` (the event log).
+"""
 
 from __future__ import annotations
 
@@ -12,10 +16,10 @@ from enum import StrEnum
 from typing import Any
 
 ANY: Any = object()
-"""A filter that lets everything through; None is a value."""
+"""The default of a filter: accept every value. None accepts only what has no value."""
 
 LABEL_SEPARATOR = " > "
-"""Between the parts of a hierarchical label: `Shoes > Running > Red`."""
+"""The separator between the parts of a hierarchical label: `Shoes > Running > Red`."""
 
 Progress = Callable[[int, int], None]
 """Called with the number of items done and their total."""
@@ -26,7 +30,7 @@ def quiet(_done: int, _total: int) -> None:
 
 
 class Origin(StrEnum):
-    """Who gave a label, strongest first. A weaker origin never overwrites a stronger one."""
+    """Who gave a label, strongest origin first. A weaker one never overwrites a stronger one."""
 
     HUMAN = "human"
     IMPORT = "import"
@@ -35,12 +39,12 @@ class Origin(StrEnum):
 
     @property
     def strength(self) -> int:
-        """Return 4 for a person down to 1 for the machine."""
+        """Return the rank of the origin, from 4 (a person) down to 1 (automatic)."""
         return 4 - list(Origin).index(self)
 
 
 class Verdict(StrEnum):
-    """What a person says of an automatic label."""
+    """A reviewer's answer about an automatic label."""
 
     RIGHT = "right"
     WRONG = "wrong"
@@ -60,7 +64,7 @@ class Reason(StrEnum):
 
 
 class Status(StrEnum):
-    """How far an object has come in a collection."""
+    """The state of an object's extraction in a collection."""
 
     PENDING = "PENDING"
     PROCESSING = "PROCESSING"
@@ -69,7 +73,7 @@ class Status(StrEnum):
 
 
 class EventKind(StrEnum):
-    """What one line of the ledger says about a document's label, or about a label itself."""
+    """The type of an event in the ledger, about the label of a document or about a label itself."""
 
     LABELLED = "labelled"
     RETRACTED = "retracted"
@@ -89,7 +93,7 @@ class EventKind(StrEnum):
 
 
 class Answer(StrEnum):
-    """What a person can say of a document that is no label."""
+    """An answer about a document that is not a label."""
 
     NEW_KIND = "new_kind"
     CANNOT_TELL = "cannot_tell"
@@ -97,7 +101,7 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One of the extractors of a combined space: what it is called there, and its dimension."""
+    """One extractor of a combined space: its name there, and the dimension of its vectors."""
 
     name: str
     dimension: int
@@ -105,11 +109,11 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """Where vectors may be compared: model, version and preprocessing fixed for ever.
+    """An embedding space: vectors of one model, version and preprocessing, fixed for ever.
 
-    `name` reads `<extractor>.<version>/<model>@<digest>`; two spaces never meet. A vector of a
-    combined space is one block for each of its `members`, in their order; a block of zeros tells
-    that an item has nothing for that member.
+    `name` is `<extractor>.<version>/<model>@<digest>`; vectors of two spaces are never compared. A
+    vector of a combined space has one block for each of its `members`, in their order; a block of
+    zeros means that the item has nothing for that member.
     """
 
     name: str
@@ -119,7 +123,7 @@ class Space:
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """The bytes of one property of an object: where they are and what they must be."""
+    """The bytes of one property of an object: their address, and their expected type and digest."""
 
     property: str
     media_type: str
@@ -129,7 +133,7 @@ class Blob:
 
     @classmethod
     def of_text(cls, property: str, text: str) -> Blob:
-        """Return a text as a blob that holds it itself."""
+        """Return a blob whose `uri` holds the text itself, as a data URL."""
         data = text.encode()
         inline = "data:text/plain;base64," + base64.b64encode(data).decode("ascii")
         digest = hashlib.sha256(data).hexdigest()
@@ -138,10 +142,10 @@ class Blob:
 
 @dataclass(frozen=True, slots=True)
 class Object:
-    """One raw item of a bucket, as it stands.
+    """One source file of a bucket, in its current state.
 
-    `status` is that of the collection in which it is least far. Its `metadata` show the labels that
-    a person or an import gave to the document that it is as a whole.
+    `status` is the least advanced one among the bucket's collections. `metadata` include the labels
+    that a person or an import gave to the document made from the whole object.
     """
 
     id: str
@@ -167,11 +171,12 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A label or null, and everything that caused it.
+    """What the classifier decided for a document: a label or None, and everything that caused it.
 
-    `confidence` is a raw similarity under the `threshold` policy (as the workflow has it) and an
-    estimated probability of being right under `precision`. `threshold` is the limit in force.
-    `taxonomy_version` tells by which of the field's rules it was made, the first being 1.
+    `confidence` is the raw similarity of the nearest reference under the policy `threshold`, and
+    the estimated probability that the label is right under `precision`. `threshold` is what the
+    confidence had to reach. `taxonomy_version` is the version of the field's taxonomy that decided,
+    from 1 on.
     """
 
     label: str | None
@@ -187,11 +192,12 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a document's label is now, in one field.
+    """The current state of a document's label in one field.
 
-    `answer` is what a person said instead of a label; one whose answer is `new_kind` is of none of
-    the known labels, and not decided. `actor` is who gave the label or answer that stands; `source`
-    the reference that a label of the machine was taken from; `revision` rises with every change.
+    `answer` is what a person answered instead of a label; after `new_kind` (none of the known
+    labels) the document gets no automatic label. `actor` gave the current label or answer;
+    `source` is the reference that an automatic label was taken from; `revision` rises with every
+    change.
     """
 
     label: str | None
@@ -209,16 +215,16 @@ class Standing:
 
     @property
     def reason(self) -> Reason | None:
-        """Return why there is no label: by the decision, or because a person said so."""
+        """Return why there is no label: the decision's reason, or `rejected` by a person."""
         return Reason.REJECTED if self.origin is Origin.HUMAN else self.decision.reason
 
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """What something would be labelled; it is recorded nowhere.
+    """The label that a new item would get. Nothing is stored.
 
-    `name` is what was asked about, `part` which part of it. `enriched` was copied from the
-    reference `source_id`.
+    `name` is the item, `part` the part of it that this is about. `enriched` holds the metadata that
+    the field copies from the reference `source_id`.
     """
 
     name: str
@@ -236,7 +242,10 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """The unit that is labelled. Its first label field is also reachable as plain attributes."""
+    """The item that gets labels, one `Standing` for each label field.
+
+    `label`, `confidence` and the other properties are those of the collection's first label field.
+    """
 
     id: str
     collection: str
@@ -253,12 +262,12 @@ class Document:
 
     @property
     def standing(self) -> Standing:
-        """Return the standing in the collection's first label field."""
+        """Return the label state in the collection's first label field."""
         return self.standings[self.field]
 
     @property
     def label(self) -> str | None:
-        """Return the label in force, or None."""
+        """Return the current label, or None."""
         return self.standing.label
 
     @property
@@ -273,7 +282,7 @@ class Document:
 
     @property
     def margin(self) -> float | None:
-        """Return how far the winner is ahead of the runner-up."""
+        """Return the difference between the best label's score and the runner-up's."""
         return self.standing.decision.margin
 
     @property
@@ -289,16 +298,18 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Taxonomy:
-    """The rule that labels one field of a collection.
+    """How one field of a collection is labelled.
 
-    `reference` names the collection whose labels vote: itself (unified) or a curated one
-    (separate). A `confidence_threshold` makes the policy `threshold`; without one it is `precision`
-    with `target_precision`; `targets` are those of labels that have their own. `enrich` is copied
-    from the matched reference. `taxonomy` names the resource that made it. Labels are paths, said
-    with `separator`. With `exclusive` "image" the machine gives each label once an image; with
-    `low_quality` all are decided and vote. If `hierarchical`, `precision` gives a parent where no
-    leaf is sure enough. With `references`, the id of an operation, only those vote of which nobody
-    has said anything after it. `closed_set` says that the labels there are, are all there can be.
+    `reference` is the collection whose labels are references: the same one (unified) or a curated
+    one (separate). With a `confidence_threshold` the policy is `threshold`, without one it is
+    `precision` with `target_precision`; `targets` holds the target precision of single labels.
+    `enrich` names metadata to copy from the matched reference. `taxonomy` is the resource that this
+    was made from. `separator` stands between the parts of labels as users write them.
+    `exclusive` "image": each label is given automatically at most once on an image. `low_quality`:
+    documents of low quality are decided and serve as references, too. `hierarchical`: under
+    `precision` a document gets a parent label where no leaf is sure enough. `references` is the id
+    of an operation: documents with a statement after it are no references. `closed_set`: no other
+    labels than the known ones can exist.
     """
 
     field: str
@@ -321,9 +332,9 @@ class Taxonomy:
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What a person said last of a document: a `label`, or of what `kind` the answer is.
+    """The last answer of one person about a document.
 
-    It is `labelled`, `rejected` (not this), `new_kind` or `cannot_tell`.
+    `kind` is `labelled` or `rejected` (both with a `label`), `new_kind` or `cannot_tell`.
     """
 
     actor: str
@@ -334,17 +345,22 @@ class Opinion:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What the queue asks a person: about a strip of look-alikes, the seed first, or about one.
+    """One question of the review queue, about a document or a group of similar ones, seed first.
 
-    With a `suggestion` it is whether all of them have that label; without one it is what they are.
-    `suggestions` has a label, or None, for each of the documents. Answering settles about
-    `worth` documents. `kind` tells why it is asked: `check` (a random sample of what may be
-    labelled automatically: confirm it, but for what is wrong), `suspect` (a person's labels
-    that look wrong: give them again, or the right ones), `names` (what the names of declared
-    labels suggest, where they can be compared with the documents: they never vote), `value`,
-    `limit` (it labelled itself, barely), `conflict` (of references, or of people: then
-    `opinions` tell who said what), `second_opinion` (another person answered it; what, is
-    hidden), or `new_kind`, which may belong at `place` in the tree of labels ("" for anywhere).
+    With a `suggestion` the question is whether all of them have that label, without one what they
+    are. `suggestions` has a label or None for each document. An answer settles about `worth`
+    documents. `kind` is the reason for the question:
+
+    - `check`: a random sample of what may be labelled automatically. Correct what is wrong, and
+      confirm the rest.
+    - `suspect`: labels of people that look wrong. Give them again, or the right ones.
+    - `names`: what the names of declared labels suggest, where a model can compare names with
+      documents. Names are never references.
+    - `value`: the answer settles many documents.
+    - `limit`: labelled automatically, with a confidence just above the threshold.
+    - `conflict`: references disagree, or people do; `opinions` then holds their answers.
+    - `second_opinion`: another person has answered; that answer is hidden.
+    - `new_kind`: may be a new category, at `place` in the label tree ("" for anywhere).
     """
 
     documents: tuple[Document, ...]
@@ -358,7 +374,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One line of the append-only ledger."""
+    """One event of the append-only ledger; `seq` is its number there."""
 
     seq: int
     operation: str
@@ -375,7 +391,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One step that can be explained and undone as a whole."""
+    """A group of events that were written together, and can be explained and undone as a whole."""
 
     id: str
     kind: str
@@ -388,14 +404,14 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """What an operation changed, by the person and, as a consequence, by itself.
+    """What an operation changed: labels that the person gave, and automatic ones that followed.
 
-    `labelled`, `relabelled` and `unlabelled` count documents that the machine changed, by label
-    (the new one; for `unlabelled` the label that went). `revision` is that of all it wrote.
-    `promoted` counts, by label, what votes from now on. `renamed` tells what labels are called now;
-    `given` counts, by label, documents to which someone gave one that reads otherwise, or votes no
-    more. `reopened` tells that a new kind was said in a closed set, which is open from then on. A
-    preview has no `operation`.
+    `labelled`, `relabelled` and `unlabelled` count automatic changes of documents by label (the new
+    label; for `unlabelled` the lost one). All rows that it wrote have this `revision`. `promoted`
+    counts new references by label. `renamed` maps labels to their new names. `given` counts, by
+    label, documents whose label was given by someone and now has another name or is no reference
+    any more. `reopened`: an answer `new_kind` opened a closed set. The `operation` of a preview is
+    empty.
     """
 
     operation: str
@@ -412,19 +428,19 @@ class Changed:
 
     @property
     def by_itself(self) -> int:
-        """Return how many documents changed their label as a consequence."""
+        """Return how many documents changed their label automatically."""
         parts = (self.labelled, self.relabelled, self.unlabelled)
         return sum(sum(part.values()) for part in parts)
 
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What `add` brought in, and what became of it.
+    """The result of `add`.
 
     `added`, `changed` (same key, other content) and `unchanged` count objects; `documents` counts
     the documents made; `skipped` names files of a folder that the extractor does not read;
-    `failed` gives the reason for each object that could not be extracted; `labelled` counts by
-    label what labelled itself on arrival.
+    `failed` gives the reason for each object that could not be extracted; `labelled` counts, by
+    label, new documents that were labelled automatically.
     """
 
     added: int

@@ -1,4 +1,6 @@
-"""The settings: one table, read once; environment before file before default."""
+"""The table of settings. A value comes from the environment, else the settings file, else the
+default; it is read once, when a store is opened.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ def _positive(text: str) -> int:
 def _folders(text: str) -> tuple[Path, ...]:
     folders = tuple(Path(part).absolute() for part in text.split(os.pathsep) if part.strip())
     if any(folder.resolve() == Path("/") for folder in folders):
-        raise ValueError("the root of all files would lay open the whole machine; name a folder")
+        raise ValueError("/ would make every file of the machine readable; name a folder")
     return folders
 
 
@@ -33,23 +35,23 @@ def _folder(text: str) -> Path | None:
     return Path(text).absolute() if text else None
 
 
-def _keeps(text: str) -> Path | str | None:
+def _storage(text: str) -> Path | str | None:
     scheme, separator, rest = text.partition("://")
     if not separator:
         return _folder(text)
     scheme, rest = scheme.lower(), rest.rstrip("/")
-    if scheme in _NOT_KEPT:
+    if scheme in _NO_STORAGE:
         raise ValueError("must be a directory, or s3://BUCKET/PREFIX or gs://BUCKET/PREFIX")
     if re.search(r"[@?#%\s:]", rest) or not rest.partition("/")[0]:
         raise ValueError(
-            "must be scheme, bucket and prefix, as s3://BUCKET/PREFIX; keys and the rest are told "
-            "by the environment, such as AWS_ACCESS_KEY_ID and AWS_ENDPOINT_URL"
+            "must be scheme, bucket and prefix, as s3://BUCKET/PREFIX; set credentials and the "
+            "rest in the environment, such as AWS_ACCESS_KEY_ID and AWS_ENDPOINT_URL"
         )
     return f"{scheme}://{rest}"
 
 
 def _hosts(text: str) -> tuple[str, ...]:
-    return tuple(_host(part) for part in _listed(text))
+    return tuple(_host(part) for part in _items(text))
 
 
 def _host(text: str) -> str:
@@ -64,27 +66,27 @@ def _host(text: str) -> str:
 
 
 def _schemes(text: str) -> frozenset[str]:
-    schemes = frozenset(_listed(text.lower()))
+    schemes = frozenset(_items(text.lower()))
     if unknown := schemes - _SCHEMES:
         raise ValueError(f"{min(unknown)!r} is none of {', '.join(sorted(_SCHEMES))}")
     return schemes
 
 
-def _listed(text: str) -> list[str]:
+def _items(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")
 _ORIGIN = re.compile(r"https?://[^/*?#@\s]+")
-_LONGEST_S = 3600
-_NOT_KEPT = frozenset({"blob", "data", "file", "http", "https", "postgres", "postgresql"})
+_MAX_SECONDS = 3600
+_NO_STORAGE = frozenset({"blob", "data", "file", "http", "https", "postgres", "postgresql"})
 _SCHEMES = frozenset({"data", "gs", "http", "https", "s3"})
 
 
 def _seconds(text: str) -> int:
     number = int(text)
-    if not 0 <= number <= _LONGEST_S:
-        raise ValueError(f"must be 0 to {_LONGEST_S}")
+    if not 0 <= number <= _MAX_SECONDS:
+        raise ValueError(f"must be 0 to {_MAX_SECONDS}")
     return number
 
 
@@ -99,7 +101,7 @@ def _long_secret(text: str) -> str:
     if text and len(text) < 16:
         raise ValueError("must have 16 characters or more")
     if not re.fullmatch(r"[!-~]*", text):
-        raise ValueError("must be of ASCII letters, digits and signs, without blanks")
+        raise ValueError("must have only ASCII letters, digits and punctuation, without spaces")
     return text
 
 
@@ -111,14 +113,14 @@ def _rate(text: str) -> float | None:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    return tuple(_listed(text.lower()))
+    return tuple(_items(text.lower()))
 
 
 def _origins(text: str) -> tuple[str, ...]:
     origins = _names(text)
     for origin in origins:
         if not _ORIGIN.fullmatch(origin):
-            raise ValueError(f"{origin!r} is no origin such as https://labels.example.org")
+            raise ValueError(f"{origin!r} is not an origin such as https://labels.example.org")
     return origins
 
 
@@ -131,10 +133,10 @@ def _origin(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One row of the table: its variable is `LOOKALIKE_` + name in capitals.
+    """One setting: its environment variable is `LOOKALIKE_` + name in capitals.
 
-    The value of a `secret` one is never shown, and may lie in a file that the variable with `_FILE`
-    at its end names, as containers are given secrets.
+    The value of a `secret` is never shown. It may be in a file instead, which the variable with
+    `_FILE` at its end names: the way in which containers get secrets.
     """
 
     name: str
@@ -160,78 +162,88 @@ SETTINGS = (
     Setting(
         "blobs",
         "",
-        _keeps,
+        _storage,
         "where uploads and copies are kept, the same for all servers and workers: a directory, or "
-        "object storage as s3://BUCKET/PREFIX (default: in the store, where that is a directory)",
+        "object storage as s3://BUCKET/PREFIX (default: in the store, if that is a directory)",
         secret=True,
     ),
     Setting(
         "cache",
         "",
         _folder,
-        "for a store in a database: the directory of what can be computed again (default: the "
-        "user's cache directory)",
+        "for a store in a database: the directory of derived files, which can be computed again "
+        "(default: the user's cache directory)",
     ),
-    Setting("actor", "", str, "who answers: recorded with every label (default: the user's name)"),
+    Setting(
+        "actor",
+        "",
+        str,
+        "the person who labels; recorded with every label (default: the user's name)",
+    ),
     Setting("namespace", "default", str, "an isolated set of buckets and collections"),
     Setting("max_pixels", "100000000", _positive, "pictures with more pixels are refused"),
     Setting("max_blob_bytes", "536870912", _positive, "blobs larger than this are refused"),
-    Setting("threads", "2", _positive, "threads that read and extract at once"),
+    Setting("threads", "2", _positive, "number of threads that read and extract"),
     Setting(
         "fetch_roots",
         "",
         _folders,
-        "folders, `:`-separated, whose files a request to a server may name (default: none)",
+        "folders, separated by `:`, whose files a request to a server may name (default: none)",
     ),
     Setting(
         "fetch_allow",
         "",
         _hosts,
-        "host names or networks, comma-separated, that a server may fetch from although they are "
-        "private (default: none)",
+        "private host names or networks, separated by commas, that a server may fetch from "
+        "(default: none)",
     ),
     Setting(
         "fetch_schemes",
         "http,https,data",
         _schemes,
-        "kinds of URL, comma-separated, that a server may fetch; `s3` and `gs` are read with the "
-        "server's own credentials",
+        "URL schemes, separated by commas, that a server may fetch; it reads `s3` and `gs` with "
+        "its own credentials",
     ),
-    Setting("host", "127.0.0.1", str, "the address the server listens on; others need a key"),
-    Setting("port", "8710", _port, "the port the server listens on; 0: any that is free"),
+    Setting(
+        "host",
+        "127.0.0.1",
+        str,
+        "the address the server listens on; any but loopback needs an API key",
+    ),
+    Setting("port", "8710", _port, "the port the server listens on; 0: any free port"),
     Setting(
         "public_url",
         "",
         _origin,
-        "how others reach the server where a proxy before it speaks TLS, as "
-        "https://labels.example.org: addresses that it gives begin with it (default: as it is "
-        "called)",
+        "the server's address for clients if a proxy in front of it handles TLS, such as "
+        "https://labels.example.org; the server's links begin with it (default: the address of "
+        "the request)",
     ),
     Setting(
         "drain_s",
         "0",
         _seconds,
-        "seconds a server that was told to end goes on answering, while its readiness says so: as "
-        "long as a load balancer takes to notice",
+        "seconds that a stopping server keeps answering while its readiness probe fails: the time "
+        "that a load balancer needs to notice",
     ),
     Setting(
         "grace_s",
         "10",
         _seconds,
-        "seconds that running requests, and then the worker, may take to end",
+        "seconds that running requests, and then the worker, get to finish when the server stops",
     ),
     Setting(
         "api_key",
         "",
         _long_secret,
-        "a key for everything, 16 characters or more; with it loopback asks for one, too",
+        "an API key with all rights, 16 characters or more; requests from loopback need it, too",
         secret=True,
     ),
     Setting(
         "webhook_secret",
         "",
         _long_secret,
-        "what webhooks are signed with, 16 characters or more; alarms with a webhook need it",
+        "the secret that signs webhooks, 16 characters or more; alerts with a webhook need it",
         secret=True,
     ),
     Setting("max_json_bytes", "8388608", _positive, "JSON bodies larger than this are refused"),
@@ -239,16 +251,27 @@ SETTINGS = (
         "rate_per_s",
         "",
         _rate,
-        "requests a second for each key or address; 0: any (default: 200, on loopback any)",
+        "requests per second for each API key or address; 0: no limit (default: 200, on loopback "
+        "no limit)",
     ),
-    Setting("cors_origins", "", _origins, "pages of other origins that may call, with commas"),
-    Setting("allowed_hosts", "", _names, "host names it is called by, beside its own, with commas"),
+    Setting(
+        "cors_origins",
+        "",
+        _origins,
+        "other origins, separated by commas, whose pages may call the server",
+    ),
+    Setting(
+        "allowed_hosts",
+        "",
+        _names,
+        "more host names, separated by commas, that requests may address the server by",
+    ),
 )
-"""Every setting; help texts and docs are made from this table."""
+"""All settings. Help texts and docs are made from this table."""
 
 
 class Settings:
-    """The values in force, as attributes named like the rows of the table."""
+    """The current values, as attributes with the names of the table."""
 
     store: str
     blobs: Path | str | None
@@ -279,15 +302,15 @@ class Settings:
 
 
 def read_settings(environment: Mapping[str, str], file: Path | None = None) -> Settings:
-    """Return the settings from `environment`, then the TOML `file`, then the defaults.
+    """Return the settings from `environment`, else the TOML `file`, else the defaults.
 
-    Raises BadSetting for an unknown name in the file or an impossible value, naming both, and for a
-    file of a secret that cannot be read.
+    Raises BadSetting for an unknown name in the file, an impossible value, or the file of a secret
+    that cannot be read; the message has the name and the value.
     """
     stored = _read_file(file) if file is not None and file.exists() else {}
     values = {}
     for setting in SETTINGS:
-        text = _given(setting, environment) or stored.get(setting.name, setting.default)
+        text = _from_environment(setting, environment) or stored.get(setting.name, setting.default)
         try:
             values[setting.name] = setting.read(str(text))
         except ValueError as error:
@@ -298,21 +321,21 @@ def read_settings(environment: Mapping[str, str], file: Path | None = None) -> S
     return Settings(values)
 
 
-def _given(setting: Setting, environment: Mapping[str, str]) -> str | None:
-    """Return what the environment gives, in a variable or, of a secret, in a file."""
-    given, named = environment.get(setting.variable), f"{setting.variable}_FILE"
-    file = environment.get(named) if setting.secret else None
+def _from_environment(setting: Setting, environment: Mapping[str, str]) -> str | None:
+    """Return the value of the setting's variable or, for a secret, of the file it names."""
+    value, file_variable = environment.get(setting.variable), f"{setting.variable}_FILE"
+    file = environment.get(file_variable) if setting.secret else None
     if not file:
-        return given
-    if given:
-        raise BadSetting(f"{setting.variable} and {named} are both set; take one of them away")
+        return value
+    if value:
+        raise BadSetting(f"{setting.variable} and {file_variable} are both set; remove one of them")
     try:
         text = Path(file).read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise BadSetting(f"{named} is {file!r}, which cannot be read: {reason}") from error
+        raise BadSetting(f"{file_variable} is {file!r}, which cannot be read: {reason}") from error
     if not text:
-        raise BadSetting(f"{named} is {file!r}, which is empty: write the secret into it")
+        raise BadSetting(f"{file_variable} is {file!r}, which is empty: write the secret into it")
     return text
 
 

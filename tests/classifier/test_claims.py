@@ -10,7 +10,6 @@ from lookalike.classifier.calibration.intervals import (
     certifies,
     checks_needed,
     lower_bound,
-    risk_of_look,
     upper_bound,
     wilson,
 )
@@ -100,11 +99,3 @@ def test_wilson_agrees_with_its_table() -> None:
     interval = wilson(10, 100, 0.95)
 
     assert (interval.low, interval.high) == pytest.approx((0.0552, 0.1744), abs=1e-4)
-
-
-def test_all_looks_together_take_the_risk_and_no_more() -> None:
-    risks = [risk_of_look(0.1, look) for look in range(1, 10_001)]
-
-    assert math.fsum(risks) < 0.1
-    assert math.fsum(risks) == pytest.approx(0.1, abs=1e-4)
-    assert risks == sorted(risks, reverse=True)

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lookalike.classifier.calibration.confidence import ALONE, Confidence, Judgement, judge
+from lookalike.classifier.calibration.confidence import ALONE, Confidence, Predictions, predict
 from lookalike.classifier.calibration.decision_rule import Ground, Method
 from lookalike.classifier.calibration.intervals import certified_threshold
 from lookalike.classifier.calibration.thresholds import UNREACHABLE
 from lookalike.classifier.calibration.training_data import (
     AnswerSampling,
     decision_rule_of,
-    learn_confidence,
+    fit_confidence,
     with_background,
 )
 from lookalike.classifier.graph.graph import NeighbourGraph, build_neighbour_graph
@@ -39,7 +39,7 @@ class Made:
         sampling: AnswerSampling | None = None,
         target: float = 0.95,
         targets: dict[str, float] | None = None,
-    ) -> tuple[Confidence, Judgement, Places]:
+    ) -> tuple[Confidence, Predictions, Places]:
         """What is learned, and what is said of all other items, at which places."""
         sampling, scores = sampling or AnswerSampling(), Scores(self.neighbour_graph)
         kinds = np.unique(self.truth[references]).tolist()
@@ -47,8 +47,8 @@ class Made:
         scores.set_references(with_background(named, sampling.new))
         answered = np.union1d(references, sampling.new)
         waiting = np.setdiff1d(np.arange(len(self.truth)), answered)
-        sure = learn_confidence(scores, waiting, target, targets=targets, sampling=sampling)
-        return sure, judge(sure, scores, waiting), waiting
+        sure = fit_confidence(scores, waiting, target, targets=targets, sampling=sampling)
+        return sure, predict(sure, scores, waiting), waiting
 
     def scores(self, references: Places) -> Scores:
         """What these references say."""
@@ -105,7 +105,7 @@ def test_three_labels_promise_nothing_however_clearly_they_differ(few: Made) -> 
     assert standard.ground is Ground.NONE
     assert not said.accepted.any()
     assert standard.missing[0].startswith(
-        "3 labels do not tell how much is new: check 18 documents"
+        "3 labels are too few to estimate the share of unknown categories: check 18 documents"
     )
 
 
@@ -117,9 +117,9 @@ def test_a_closed_set_of_three_labels_needs_no_more(few: Made) -> None:
     scores.set_references({f"{k:03}": references[few.truth[references] == k] for k in range(3)})
     waiting = np.setdiff1d(np.flatnonzero(~others), references)
 
-    sure = learn_confidence(scores, waiting, 0.95, closed=True)
+    sure = fit_confidence(scores, waiting, 0.95, closed=True)
 
-    said = judge(sure, scores, waiting)
+    said = predict(sure, scores, waiting)
     right = np.array([int(name) for name in sure.labels])[said.winners] == few.truth[waiting]
     assert sure.new_share == 0
     assert said.accepted.mean() > 0.9
@@ -165,7 +165,7 @@ def test_a_few_random_answers_beside_many_of_a_queue_promise_nothing(many: Made)
     assert not said.accepted.any()
     more = 18 - len(drawn)
     assert decision_rule_of(sure, 1).missing == (
-        f"nobody has checked what would be labelled: check {more} more documents",
+        f"too few answers to random samples: check {more} more documents",
     )
 
 
@@ -174,7 +174,7 @@ def test_a_check_unlocks_what_a_queue_picked(many: Made) -> None:
     first, _, _ = many.learned(references, AnswerSampling(asked=references))
     scores = many.scores(references)
     waiting = np.setdiff1d(np.arange(len(many.truth)), references)
-    likely = waiting[judge(first, scores, waiting).probability >= 0.8]
+    likely = waiting[predict(first, scores, waiting).probability >= 0.8]
     checked = np.random.default_rng(3).choice(likely, 48, replace=False)
     known = checked[many.truth[checked] < 24]
     new = np.setdiff1d(checked, known)
@@ -230,7 +230,7 @@ def test_until_new_is_counted_the_standard_says_how_many_answers_it_takes(many: 
     sure, _, _ = many.learned(many.some(range(24), 10))
 
     assert decision_rule_of(sure, 1).missing == (
-        "how much is new is only an estimate: 30 more random answers until that is counted",
+        "the share of unknown categories is estimated: 30 more random answers will measure it",
     )
 
 
@@ -250,7 +250,7 @@ def test_a_target_out_of_reach_labels_nothing_and_says_so(many: Made) -> None:
     sure, said, _ = many.learned(many.some(range(24), 5), target=0.9999)
 
     assert not said.accepted.any()
-    assert "cannot promise" in decision_rule_of(sure, 1).missing[0]
+    assert "cannot prove a precision" in decision_rule_of(sure, 1).missing[0]
 
 
 def test_vectors_that_tell_nothing_apart_only_suggest(many: Made) -> None:

@@ -25,19 +25,8 @@ from lookalike import LookalikeClassifier
 from lookalike.classifier.calibration.decision_rule import Ground, Method
 from lookalike.errors import BadInput, BadVector
 
-EXPECTED_FAILURES = {
-    "check_classifiers_classes": "it takes -1 for a label; here, as in SelfTrainingClassifier, it "
-    "says that there is none (the check makes that exception by name only)",
-    "check_estimators_dtypes": "its data, cut to integers, has a row of zeros, which has no "
-    "direction",
-}
 
-
-@parametrize_with_checks(  # type: ignore[untyped-decorator] # scikit-learn has no types
-    [LookalikeClassifier()],
-    expected_failed_checks=lambda _estimator: EXPECTED_FAILURES,
-    xfail_strict=True,
-)
+@parametrize_with_checks([LookalikeClassifier()])  # type: ignore[untyped-decorator] # untyped there
 def test_scikit_learns_own_checks_pass(estimator: Any, check: Any) -> None:
     check(estimator)
 
@@ -120,6 +109,33 @@ def test_it_decides_what_a_collection_decides_with_few_labels(tmp_path: Path) ->
     assert model.transduction_.tolist() == [expected[id] for id in ids]
 
 
+def test_it_leaves_out_the_wrong_labels_that_a_collection_leaves_out(
+    many: tuple[Any, NDArray[np.int64]], tmp_path: Path
+) -> None:
+    vectors, truth = many
+    given = few(truth, range(24), 5)
+    wrong = np.flatnonzero(given >= 0)[::12]
+    given[wrong] = (given[wrong] + 1) % 24
+    labels, ids = as_objects(given), [f"v{number}" for number in range(len(vectors))]
+    with lookalike.open(tmp_path / "store", actor="ann") as library:
+        things = library.labeler("things", extractor="passthrough")
+        things.add(vectors=vectors, ids=ids)
+        things.label({id: label for id, label in zip(ids, labels, strict=True) if label})
+        expected = {one.id: one.label for one in things.documents()}
+
+    model = LookalikeClassifier().fit(vectors, labels)
+
+    assert len(model.suspects_) >= 7
+    assert set(model.suspects_.tolist()) <= set(wrong.tolist())
+    assert "labels look wrong (suspects_)" in " ".join(model.standard_.missing)
+    assert model.transduction_.tolist() == [expected[id] for id in ids]
+    assert (model.transduction_ != None).mean() > 0.3  # noqa: E711 elementwise
+    confirmed = np.ones(len(vectors))
+    confirmed[model.suspects_] = 2
+    again = LookalikeClassifier().fit(vectors, labels, sample_weight=confirmed)
+    assert not set(again.suspects_.tolist()) & set(model.suspects_.tolist())
+
+
 def test_on_digits_it_labels_precisely_where_it_can_promise_to() -> None:
     vectors, truth = load_digits(return_X_y=True)
     precision, coverage = [], []
@@ -143,8 +159,8 @@ def test_on_digits_seven_labels_cannot_tell_how_much_is_new_so_it_labels_nothing
 
     assert model.standard_.ground is Ground.NONE
     assert model.standard_.missing == (
-        "7 labels do not tell how much is new: check 18 documents, or say that these are all the "
-        "labels there are (closed_set)",
+        "7 labels are too few to estimate the share of unknown categories: check 18 documents, or "
+        "declare that there are no other labels (closed_set)",
     )
     assert (model.decide(vectors) == -1).all()
     assert (model.predict(vectors) == truth)[truth < 7].mean() > 0.9

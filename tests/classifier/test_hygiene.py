@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lookalike.classifier.calibration.confidence import Confidence, Terms, learn
+from lookalike.classifier.calibration.confidence import Confidence, Terms, fit_level
 from lookalike.classifier.graph.graph import build_neighbour_graph
-from lookalike.classifier.graph.search import NO_SIMILARITY, NOBODY, Matches, nearest, with_codes
+from lookalike.classifier.graph.search import NO_ID, NO_SIMILARITY, Matches, nearest, with_codes
 from lookalike.classifier.review.reference_checks import (
     LeaveOneOutTrials,
-    blamed,
+    attributions,
     conflicting,
     confused_pairs,
     duplicate_bound,
@@ -61,7 +61,7 @@ def by_landscape(codes: Codes, vectors: Vectors) -> tuple[LeaveOneOutTrials, Sco
     scores.set_references({str(c): np.flatnonzero(codes == c) for c in np.unique(codes)})
     left = leave_one_out(scores, np.arange(len(codes)))
     waiting = np.arange(len(codes), len(vectors))
-    confidence = learn(scores, left, waiting, Terms.for_all(left, 0.9)).confidence
+    confidence = fit_level(scores, left, waiting, Terms.for_all(left, 0.9)).confidence
     return landscape_trials(scores, confidence.sight.mix), scores, confidence
 
 
@@ -283,7 +283,7 @@ def test_a_reference_that_is_often_wrong_is_blamed_before_one_that_is_wrong_more
     once = [(9, 0, 1)]
     sources, automatic, said = np.array(often + busy + once).T
 
-    found = blamed(sources, automatic, said)
+    found = attributions(sources, automatic, said)
 
     assert [one.reference for one in found] == [7, 9, 3]
     assert [(one.corrected, one.confirmed) for one in found] == [(5, 0), (1, 0), (6, 60)]
@@ -294,11 +294,11 @@ def test_a_reference_that_is_often_wrong_is_blamed_before_one_that_is_wrong_more
 def test_who_was_only_confirmed_or_is_nobody_is_not_blamed() -> None:
     sources, automatic, said = np.array([(7, 0, 0), (-1, 0, 1)]).T
 
-    assert blamed(sources, automatic, said) == []
+    assert attributions(sources, automatic, said) == []
 
 
 def test_a_label_taken_away_without_another_counts_as_a_correction() -> None:
-    (one,) = blamed(np.array([4, 4, 4]), np.array([0, 0, 0]), np.array([-1, -1, 2]))
+    (one,) = attributions(np.array([4, 4, 4]), np.array([0, 0, 0]), np.array([-1, -1, 2]))
 
     assert (one.corrected, one.instead) == (3, -1)
 
@@ -356,7 +356,7 @@ def test_duplicates_with_one_label_are_redundant_and_with_two_a_conflict_that_co
 
 def test_a_document_whose_near_duplicates_disagree_is_in_conflict() -> None:
     matches = Matches(
-        ids=np.array([[1, 2, 3], [1, 2, 3], [1, 3, 2], [1, NOBODY, NOBODY]]),
+        ids=np.array([[1, 2, 3], [1, 2, 3], [1, 3, 2], [1, NO_ID, NO_ID]]),
         similarities=np.array(
             [[0.99, 0.98, 0.2], [0.99, 0.7, 0.2], [0.99, 0.98, 0.2], [0.99, NO_SIMILARITY, -2]],
             np.float32,
@@ -404,7 +404,7 @@ def test_what_is_surer_than_labelling_asks_for_is_let_through() -> None:
     given_ = candidates([0.995, 0.97], [0, 0])
 
     assert gate(given_, PEOPLES, NONE_YET, bound=0.9) == [None, Hold.UNSURE]
-    assert gate(given_, PEOPLES, NONE_YET, bound=0.9, bar=0.96) == [None, None]
+    assert gate(given_, PEOPLES, NONE_YET, bound=0.9, min_confidence=0.96) == [None, None]
 
 
 def test_a_near_duplicate_of_a_reference_adds_nothing_or_contradicts_it() -> None:

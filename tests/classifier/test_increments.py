@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lookalike.classifier.calibration.confidence import Judgement, judge
-from lookalike.classifier.calibration.incremental import Judgements
-from lookalike.classifier.calibration.training_data import learn_confidence
+from lookalike.classifier.calibration.confidence import Predictions, predict
+from lookalike.classifier.calibration.incremental import CachedPredictions
+from lookalike.classifier.calibration.training_data import fit_confidence
 from lookalike.classifier.graph.arrays import (
     largest_digit,
     product,
@@ -24,7 +24,7 @@ from lookalike.classifier.graph.graph import NeighbourGraph, attach, build_neigh
 from lookalike.classifier.graph.neighbours import neighbour_lists, neighbours
 from lookalike.classifier.graph.propagation import Places
 from lookalike.classifier.scores.scores import BACKGROUND, ClassSimilarity, Scores
-from lookalike.content.files import recall, remember
+from lookalike.content.files import read_cache, write_cache
 from lookalike.decisions.field.classifier import GraphClassifier
 from lookalike.decisions.field.rejections import Rejections
 
@@ -64,8 +64,8 @@ def walk(references: References, chance: np.random.Generator, steps: int) -> Ref
     return changed
 
 
-def assert_same(one: Judgement, other: Judgement) -> None:
-    for part in fields(Judgement):
+def assert_same(one: Predictions, other: Predictions) -> None:
+    for part in fields(Predictions):
         assert np.array_equal(getattr(one, part.name), getattr(other, part.name)), part.name
 
 
@@ -224,7 +224,7 @@ def test_scores_over_more_leaves_are_those_made_from_scratch(land: NeighbourGrap
     assert np.array_equal(wider.evidence(every), fresh.evidence(every))
 
 
-# --- judgements ---------------------------------------------------------------------------------
+# --- cached predictions ---------------------------------------------------------------------------
 
 
 def test_judgements_after_any_history_are_those_from_scratch(land: NeighbourGraph) -> None:
@@ -233,8 +233,8 @@ def test_judgements_after_any_history_are_those_from_scratch(land: NeighbourGrap
     references = first_references()
     scores.set_references(references)
     waiting = np.setdiff1d(np.arange(len(grown)), np.concatenate(list(references.values())))
-    confidence = learn_confidence(scores, waiting, 0.9)
-    kept = Judgements(confidence, scores)
+    confidence = fit_confidence(scores, waiting, 0.9)
+    kept = CachedPredictions(confidence, scores)
     again = []
 
     for whitening_matrix in range(60):
@@ -245,7 +245,7 @@ def test_judgements_after_any_history_are_those_from_scratch(land: NeighbourGrap
         fresh = Scores(grown)
         fresh.set_references(references)
         every = np.arange(len(grown))
-        assert_same(kept.at(every), judge(confidence, fresh, every))
+        assert_same(kept.at(every), predict(confidence, fresh, every))
 
     assert min(again) < len(grown) / 2
 
@@ -257,8 +257,8 @@ def test_judgements_follow_what_people_called_none_of_these(land: NeighbourGraph
     references = first_references() | {BACKGROUND: np.sort(nothing)}
     scores.set_references(references)
     every = np.arange(ITEMS)
-    confidence = learn_confidence(scores, every, 0.9)
-    kept = Judgements(confidence, scores)
+    confidence = fit_confidence(scores, every, 0.9)
+    kept = CachedPredictions(confidence, scores)
     ahead = 0
 
     for whitening_matrix in range(30):
@@ -273,9 +273,9 @@ def test_judgements_follow_what_people_called_none_of_these(land: NeighbourGraph
         kept.update(references)
         fresh = Scores(land)
         fresh.set_references(references)
-        judgement = kept.at(every)
-        assert_same(judgement, judge(confidence, fresh, every))
-        ahead += int((judgement.margin < 0).sum())
+        predictions = kept.at(every)
+        assert_same(predictions, predict(confidence, fresh, every))
+        ahead += int((predictions.margin < 0).sum())
 
     assert ahead > 0
 
@@ -285,36 +285,36 @@ def test_only_items_that_were_judged_again_have_another_judgement(land: Neighbou
     references = first_references()
     scores.set_references(references)
     every = np.arange(ITEMS)
-    confidence = learn_confidence(scores, every, 0.9)
-    kept = Judgements(confidence, scores)
+    confidence = fit_confidence(scores, every, 0.9)
+    kept = CachedPredictions(confidence, scores)
 
     for _ in range(20):
         before = kept.at(every)
         references = walk(references, chance, 1)
         still = np.setdiff1d(every, kept.update(references))
-        for part in fields(Judgement):
+        for part in fields(Predictions):
             old, new = getattr(before, part.name), getattr(kept.at(every), part.name)
             assert np.array_equal(old[still], new[still]), part.name
 
 
-def a_judge(folder: Path, references: References) -> GraphClassifier:
+def a_classifier(folder: Path, references: References) -> GraphClassifier:
     every, made = np.arange(ITEMS), vectors(ITEMS, 0)
-    judge = GraphClassifier(folder / "lists.npz")
-    judge.set_items(every, every, lambda pks: made[pks], 0)
-    judge.fit(first_references(), every, 0.9)
-    judge.update_references(references)
-    return judge
+    classifier = GraphClassifier(folder / "lists.npz")
+    classifier.set_items(every, every, lambda pks: made[pks], 0)
+    classifier.fit(first_references(), every, 0.9)
+    classifier.update_references(references)
+    return classifier
 
 
 def test_what_was_found_out_about_items_is_taken_over_as_it_was(tmp_path: Path) -> None:
     """A process with other threads might find another last digit: it takes what is remembered."""
     every, made = np.arange(ITEMS), vectors(ITEMS, 0)
-    a_judge(tmp_path, first_references())
-    kept = recall(tmp_path / "lists.npz")
+    a_classifier(tmp_path, first_references())
+    kept = read_cache(tmp_path / "lists.npz")
     assert kept is not None
     mark, arrays = kept
     other = np.roll(arrays["turn"], 1, axis=1)
-    remember(tmp_path / "lists.npz", mark, arrays | {"turn": other})
+    write_cache(tmp_path / "lists.npz", mark, arrays | {"turn": other})
 
     again = GraphClassifier(tmp_path / "lists.npz")
     again.set_items(every, every, lambda pks: made[pks], 0)
@@ -326,31 +326,31 @@ def test_an_item_whose_vector_is_another_makes_another_landscape(tmp_path: Path)
     """Also where its slot is changed in the very array that was given before."""
     every, made = np.arange(ITEMS), vectors(ITEMS, 0)
     slots = every.copy()
-    judge = GraphClassifier(tmp_path / "lists.npz")
-    judge.set_items(every, slots, lambda pks: made[pks], 0)
+    classifier = GraphClassifier(tmp_path / "lists.npz")
+    classifier.set_items(every, slots, lambda pks: made[pks], 0)
 
     slots[3], made[3] = ITEMS, made[4]
-    judge.set_items(every, slots, lambda pks: made[pks], 0)
+    classifier.set_items(every, slots, lambda pks: made[pks], 0)
 
     fresh = build_neighbour_graph(every, made)
-    assert np.array_equal(judge.neighbour_graph.near, fresh.near)
-    assert judge.neighbour_graph.near[3, 0] == 4
+    assert np.array_equal(classifier.neighbour_graph.near, fresh.near)
+    assert classifier.neighbour_graph.near[3, 0] == 4
 
 
 def test_a_judge_that_followed_decides_as_one_that_was_just_made(tmp_path: Path) -> None:
     every, references = np.arange(ITEMS), first_references()
-    walked, chance = a_judge(tmp_path, references), np.random.default_rng(6)
+    walked, chance = a_classifier(tmp_path, references), np.random.default_rng(6)
     for _ in range(10):
         references = walk(references, chance, 2)
         walked.update_references(references)
         walked.label_without(3, int(references["0"][0]))
 
-    fresh = a_judge(tmp_path, references)
+    fresh = a_classifier(tmp_path, references)
 
     rejected = Rejections(0)
     rejected.set_taken(5, {"5"})
     rejected.set_taken(9, {str(kind) for kind in range(KNOWN)})
-    one, other = (judge.decide(every, int, rejected) for judge in (walked, fresh))
+    one, other = (classifier.decide(every, int, rejected) for classifier in (walked, fresh))
     for part in fields(type(one)):
         same = np.array_equal(getattr(one, part.name), getattr(other, part.name))
         assert same, part.name
@@ -358,9 +358,9 @@ def test_a_judge_that_followed_decides_as_one_that_was_just_made(tmp_path: Path)
 
 
 def test_confidence_is_told_to_hundredths_where_no_label_is_given(tmp_path: Path) -> None:
-    judge = a_judge(tmp_path, first_references())
+    classifier = a_classifier(tmp_path, first_references())
 
-    decisions = judge.decide(np.arange(ITEMS), int)
+    decisions = classifier.decide(np.arange(ITEMS), int)
 
     told = decisions.confidence.astype(np.float64)
     for low, high, steps in ((0, 0.495, 100), (0.5, 1.1, 1000)):
@@ -371,7 +371,7 @@ def test_confidence_is_told_to_hundredths_where_no_label_is_given(tmp_path: Path
 
 
 def test_a_label_that_was_not_learned_cannot_be_followed(tmp_path: Path) -> None:
-    judge = a_judge(tmp_path, first_references())
+    classifier = a_classifier(tmp_path, first_references())
 
-    with pytest.raises(AssertionError, match="learn again"):
-        judge.update_references(first_references() | {"new": np.array([699])})
+    with pytest.raises(AssertionError, match="fit again"):
+        classifier.update_references(first_references() | {"new": np.array([699])})

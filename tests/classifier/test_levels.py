@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 import lookalike
 from lookalike import Library
-from lookalike.classifier.calibration.confidence import judge, levels_with_scores
+from lookalike.classifier.calibration.confidence import levels_with_scores, predict
 from lookalike.classifier.calibration.training_data import (
     AnswerSampling,
     decision_rule_of,
-    learn_confidence,
+    fit_confidence,
 )
 from lookalike.classifier.graph.graph import NeighbourGraph, build_neighbour_graph
 from lookalike.classifier.graph.propagation import Places
@@ -65,12 +65,12 @@ def decided(
     scores.set_references(named_places)
     voting = np.concatenate(list(named_places.values()))
     waiting = np.setdiff1d(np.arange(len(land)), voting)
-    sure = learn_confidence(scores, waiting, 0.95, sampling=sampling, hierarchical=True)
+    sure = fit_confidence(scores, waiting, 0.95, sampling=sampling, hierarchical=True)
     alone = given = np.full(len(waiting), "", object)
     for place, (one, said) in enumerate(levels_with_scores(sure, scores)):
-        judgement = judge(one, said, waiting)
-        names = np.array(one.labels, object)[judgement.winners]
-        given = np.where((given == "") & judgement.accepted, names, given)
+        predictions = predict(one, said, waiting)
+        names = np.array(one.labels, object)[predictions.winners]
+        given = np.where((given == "") & predictions.accepted, names, given)
         alone = given if place == 0 else alone
     return alone, given, waiting
 
@@ -168,7 +168,7 @@ def test_flat_labels_learn_what_they_learned_and_nothing_besides(land: Neighbour
     waiting = np.arange(300, len(land))
 
     flat, same = (
-        learn_confidence(scores, waiting, 0.95, hierarchical=hierarchical)
+        fit_confidence(scores, waiting, 0.95, hierarchical=hierarchical)
         for hierarchical in (False, True)
     )
 
@@ -181,7 +181,7 @@ def test_the_limit_of_each_parent_is_told(land: NeighbourGraph) -> None:
     _, truth = made()
     scores = Scores(land)
     scores.set_references(known_leaves(truth))
-    sure = learn_confidence(scores, np.arange(300, len(land)), 0.95, hierarchical=True)
+    sure = fit_confidence(scores, np.arange(300, len(land)), 0.95, hierarchical=True)
 
     told = decision_rule_of(sure, len(land)).limits
 

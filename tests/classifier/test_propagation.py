@@ -126,6 +126,43 @@ def test_leave_one_out_equals_taking_the_reference_away(land: NeighbourGraph) ->
         assert left.nearest_similarity[row] == pytest.approx(expected, abs=1e-5)
 
 
+def test_leaving_out_a_reference_leaves_out_all_of_its_weight(land: NeighbourGraph) -> None:
+    weights = np.random.default_rng(0).integers(1, 9, len(land))
+    every = np.concatenate(list(references().values()))
+    scores = Scores(land, weights)
+    scores.set_references(references())
+
+    left = leave_one_out(scores, every)
+
+    for row in range(0, 24, 5):
+        place, own = left.places[row], left.own[row]
+        fewer = references() | {str(own): np.setdiff1d(references()[str(own)], [place])}
+        without = Scores(land, weights)
+        without.set_references(fewer)
+        graph_evidence, class_similarity = without.table(np.array([place]))
+        assert left.graph_evidence[row] == pytest.approx(graph_evidence[0], abs=2e-3)
+        assert left.class_similarity[row] == pytest.approx(class_similarity[0], abs=1e-4)
+        around = without.neighbourhood(np.array([place]))[0, 0]
+        assert left.neighbourhood_evidence[row, 0] == pytest.approx(around, abs=0.5)
+
+
+def test_a_reference_of_weight_two_gives_evidence_like_two_references(
+    land: NeighbourGraph,
+) -> None:
+    weights = np.ones(len(land), np.int64)
+    weights[5] = 2
+    weighted, single = Scores(land, weights), Scores(land)
+    weighted.set_references({"0": np.array([5, 9])})
+    single.set_references({"0": np.array([5]), "1": np.array([9])})
+
+    every = np.arange(len(land))
+    parts = single.evidence(every)
+    assert weighted.evidence(every)[:, 0] == pytest.approx(parts @ [2 / 3, 1 / 3], abs=1e-6)
+    assert weighted.sums(every, 0)[0] == pytest.approx(
+        2 * single.sums(every, 0)[0] + single.sums(every, 1)[0]
+    )
+
+
 def test_a_leaf_hears_evidence_by_one_hop_and_leaves_the_nodes_alone(land: NeighbourGraph) -> None:
     grown = attach(land, np.arange(300, 310), vectors(10, seed=5))
     before, after = Scores(land), Scores(grown)

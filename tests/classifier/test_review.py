@@ -16,8 +16,8 @@ from lookalike.classifier.review.new_categories import (
     group_new_categories,
 )
 from lookalike.classifier.review.queue import (
-    STRIP,
-    STRIP_REFERENCES,
+    GROUP_REFERENCES,
+    GROUP_SIZE,
     GraphReach,
     ItemStates,
     QuestionKind,
@@ -177,13 +177,13 @@ def test_a_strip_holds_look_alikes_of_one_suggestion(
     for strip in strips:
         suggested = {standing.labels[winner] for winner in standing.winners[list(strip.places)]}
         assert suggested == {strip.suggestion}
-        assert len(strip.places) <= STRIP
+        assert len(strip.places) <= GROUP_SIZE
 
 
 def test_a_label_with_few_references_is_not_proposed_for_a_strip(
     reach: GraphReach, scores: Scores, standing: ItemStates
 ) -> None:
-    few = replace(standing, references=np.array([STRIP_REFERENCES - 1, STRIP_REFERENCES]))
+    few = replace(standing, references=np.array([GROUP_REFERENCES - 1, GROUP_REFERENCES]))
 
     proposed = {one.suggestion for one in questions(reach, few, scores, 1000)}
 

@@ -22,9 +22,9 @@ from lookalike.classifier.calibration.nearest_rule import Calibration
     [
         ([2, 2], 4, Method.LANDSCAPE, []),
         ([3] * 20, MAX_ITEMS, Method.LANDSCAPE, []),
-        ([9, 1], 10, Method.SUGGEST, ["1 of 2 labels with 2 references"]),
-        ([1] * 20, 2000, Method.SUGGEST, ["0 of 2 labels"]),
-        ([], 0, Method.SUGGEST, ["0 of 2 labels"]),
+        ([9, 1], 10, Method.SUGGEST, ["2 labels with 2 references each (has 1)"]),
+        ([1] * 20, 2000, Method.SUGGEST, ["2 labels with 2 references each (has 0)"]),
+        ([], 0, Method.SUGGEST, ["2 labels with 2 references each (has 0)"]),
         ([3] * 20, MAX_ITEMS + 1, Method.NEAREST, [f"{MAX_ITEMS + 1} items with 20 labels are"]),
         ([3] * 1001, 10**6, Method.NEAREST, ["1000000 items with 1001 labels are too many"]),
     ],

@@ -1,4 +1,7 @@
-"""The real command in a process of its own, as a user types it."""
+"""The real command in a process of its own, as a user types it.
+
+Most of these processes are forked: Python starts and imports for none of them.
+"""
 
 import json
 import os
@@ -20,6 +23,7 @@ from lookalike.cli import main
 from lookalike.cli.group import cli
 from lookalike.extractors.registry import extractors
 from lookalike.testing.fakes import write_plugin
+from processes import finished
 
 SHORT = ["a b c d", "b c d a", "i o u e", "x y z w", "p q r ss"]
 LONG = ["elephants a", "crocodile b", "kangaroos c", "albatross d", "armadillo ee"]
@@ -33,6 +37,7 @@ class Shell:
     folder: Path
     environment: Mapping[str, str]
     names: Mapping[str, str]
+    forked: bool = True
 
     def run(self, *arguments: str, code: int = 0, **environment: str) -> str:
         """Return what a command prints; what it must end with is `code`."""
@@ -45,10 +50,13 @@ class Shell:
         return json.loads(self.run(*arguments, "--json"))
 
     def finish(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        told = {**self.environment, **environment}
+        if self.forked:
+            return finished(*arguments, environment=told, folder=self.folder)
         return subprocess.run(
             [sys.executable, "-m", "lookalike", *arguments],
             cwd=self.folder,
-            env={**self.environment, **environment},
+            env=told,
             capture_output=True,
             text=True,
             encoding="utf-8",
@@ -91,7 +99,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Shell:
     """A folder with ten texts and a store with them, made by the command."""
     folder = tmp_path_factory.mktemp("origin")
     write_texts(folder / "texts")
-    shell = Shell(folder, environment(tmp_path_factory.mktemp("plugins")), {})
+    shell = Shell(folder, environment(tmp_path_factory.mktemp("plugins")), {}, forked=False)
     shell.run(*CREATE)
     shell.run("add", "notes", "texts/")
     rows = shell.run("export", "notes", "--json").splitlines()
@@ -241,13 +249,13 @@ COMMANDS: dict[str, tuple[Line, Check, str]] = {
     "add": (
         lambda _: ("add", "notes", "texts/long-0.txt", "nowhere.txt"),
         lambda value: (value["added"], value["labelled"]) == (1, {"Words > Long": 1}),
-        r"1 added, 0 changed, 0 unchanged; 1 documents, 1 labelled themselves\n"
+        r"1 added, 0 changed, 0 unchanged; 1 documents, 1 labelled automatically\n"
         r"  failed: nowhere\.txt: there is no file",
     ),
     "label": (
         lambda ids: ("label", "notes", ids["short-1.txt"], ids["short-2.txt"], "Words>Tiny"),
         lambda value: (value["by_person"], value["refused"]) == (2, {}),
-        r"2 by you, \d+ by itself\n(?s:.*)undo with: op_",
+        r"2 by you, \d+ automatically\n(?s:.*)undo with: op_",
     ),
     "label --none": (
         lambda ids: ("label", "notes", ids["short-0.txt"], "--none"),
@@ -267,7 +275,7 @@ COMMANDS: dict[str, tuple[Line, Check, str]] = {
     "run": (
         lambda _: ("run", "notes", "--confidence-threshold", "0.999"),
         lambda value: value["by_person"] == 0 and value["unlabelled"]["Words > Short"] == 1,
-        r"0 by you, \d+ by itself",
+        r"0 by you, \d+ automatically",
     ),
     "promote": (
         lambda _: ("promote", "notes", "--min-confidence", "0.99", "--label", "Words > Short"),
@@ -287,19 +295,19 @@ COMMANDS: dict[str, tuple[Line, Check, str]] = {
     "new-kind": (
         lambda ids: ("new-kind", "notes", ids["short-1.txt"], "--asked"),
         lambda value: (value["by_person"], value["unlabelled"]) == (1, {}),
-        r"1 by you, 0 by itself",
+        r"1 by you, 0 automatically",
     ),
     "cannot-tell": (
         lambda ids: ("cannot-tell", "notes", ids["short-1.txt"]),
         lambda value: value["by_person"] == 1,
-        r"1 by you, 0 by itself",
+        r"1 by you, 0 automatically",
     ),
     "inspect": (
         lambda _: ("inspect", "notes"),
         lambda value: (
             {one["label"] for one in value["labels"]} == {"Words > Long", "Words > Short"}
         ),
-        r" 1 references, not tried  Words > Long, too few",
+        r" 1 references, not tested  Words > Long, too few",
     ),
     "why": (
         lambda ids: ("why", "notes", ids["long-1.txt"]),
@@ -309,7 +317,8 @@ COMMANDS: dict[str, tuple[Line, Check, str]] = {
     "audit": (
         lambda _: ("audit", "draw", "notes", "--size", "3"),
         lambda value: (len(value["waiting"]), value["answered"]) == (3, []),
-        r"audit op_\w+ of notes\.label: 3 drawn of 8 automatic labels\n(?s:.*)3 wait:\n  doc_",
+        r"audit op_\w+ of notes\.label: a sample of 3 from 8 automatic labels\n"
+        r"(?s:.*)3 to check:\n  doc_",
     ),
     "versions": (
         lambda _: ("versions", "keep", "notes", "first", "--note", "so far"),
@@ -364,12 +373,12 @@ COMMANDS: dict[str, tuple[Line, Check, str]] = {
     "monitor": (
         lambda _: ("monitor", "notes", "--days", "2"),
         lambda value: value["forecast"]["before"] == 0 and len(value["history"]) == 2,
-        r"notes\.label: 10 documents[\s\S]*a day \d+ arrive",
+        r"notes\.label: 10 documents[\s\S]*per day \d+ arrive",
     ),
     "watch": (
         lambda _: ("watch", "notes", "--coverage", "0.1:0.9"),
         lambda value: (value["coverage"], value["raised"]) == ([0.1, 0.9], False),
-        r"alarm quiet: coverage 0\.1:0\.9",
+        r"alert quiet: coverage 0\.1:0\.9",
     ),
     "doctor": (
         lambda _: ("doctor",),
@@ -507,7 +516,7 @@ ERRORS: dict[str, tuple[Sequence[str], str]] = {
     "nothing to undo": (("undo", "notes"), r"nothing to undo; see `lookalike history notes`"),
     "unknown extractor": (("create", "new", "--extractor", "imgae"), r"did you mean 'image'"),
     "another extractor": (("create", "notes", "--extractor", "text"), r"choose another name"),
-    "bad name": (("create", "my notes"), r"'my notes' is no name .*letters, digits"),
+    "bad name": (("create", "my notes"), r"'my notes' is not a valid name .*letters, digits"),
     "bad option": (("create", "new", "--option", "dimension"), r"'dimension' .*NAME=VALUE"),
     "bad threshold": (("run", "notes", "--confidence-threshold", "2"), r"2\.0 .*between 0 and 1"),
     "threshold NaN": (("run", "notes", "--target-precision", "nan"), r"nan .*above 0, up to 1"),
@@ -521,12 +530,18 @@ ERRORS: dict[str, tuple[Sequence[str], str]] = {
     "unknown suffix": (("label", "notes", "--from", "x.xlsx"), r"'x\.xlsx' .*use \.csv, \.jsonl"),
     "no class folders": (("import", "notes", "pictures"), r"'pictures' has no class folders"),
     "label alone": (("label", "notes", "Shoes"), r"'Shoes' alone is not enough"),
-    "two ways at once": (("label", "notes", "doc_x", "A", "--from", "wrong.csv"), r"say which"),
+    "two ways at once": (
+        ("label", "notes", "doc_x", "A", "--from", "wrong.csv"),
+        r"give documents and a label",
+    ),
     "empty label": (("label", "notes", "doc_x", "Shoes > "), r"empty part; write 'Shoes > Run"),
     "no place": (("export", "notes", "no/where.csv"), r"cannot write 'no/where\.csv'.*choose"),
-    "all promoted": (("promote", "notes"), r"say what to promote"),
-    "nobody to ask": (("forget", "notes", "SHORT-0"), r"cannot ask here; say --yes"),
-    "forget what": (("forget", "notes", "--yes"), r"say what to forget: ID …, or --label LABEL"),
+    "all promoted": (("promote", "notes"), r"give the documents to promote"),
+    "nobody to ask": (("forget", "notes", "SHORT-0"), r"cannot ask here; add --yes"),
+    "forget what": (
+        ("forget", "notes", "--yes"),
+        r"give the documents to forget: ID …, or --label LABEL",
+    ),
     "nobody to ask for": (("remove", "bucket", "notes"), r"notes would be removed; cannot ask"),
     "bucket in use": (("remove", "bucket", "notes", "--yes"), r"the bucket 'notes': used by"),
     "cascade": (("remove", "collection", "notes", "--cascade"), r"--cascade is for buckets"),
@@ -624,8 +639,8 @@ def test_what_is_not_taken_is_named_with_the_reason(shell: Shell) -> None:
 
     text = shell.run("import", "notes", "some.csv")
 
-    assert "not taken: 2 × is no document of this collection (row 2 (short-9.txt), row 3" in text
-    assert "not taken: 1 × has no 'label' (row 4 (long-0.txt))" in text
+    assert "refused: 2 × is not a document of this collection (row 2 (short-9.txt), row 3" in text
+    assert "refused: 1 × has no 'label' (row 4 (long-0.txt))" in text
 
 
 def test_class_folders_give_hierarchical_labels(shell: Shell) -> None:
@@ -677,7 +692,7 @@ def test_interrupted_and_run_again_it_goes_on(tmp_path: Path, origin: Shell) -> 
     _, said = process.communicate(timeout=60)
 
     assert process.returncode == 130
-    assert "interrupted; run the same command again to go on" in said
+    assert "interrupted; run the same command again to continue" in said
     assert "Traceback" not in said
     between = shell.json("report", "notes")
     assert between["documents"] + between["waiting"] == 40

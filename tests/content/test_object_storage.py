@@ -33,7 +33,7 @@ from databases import database, prepared
 from lookalike.content.blobs import Blobs
 from lookalike.content.fetch import FetchRules, GuardedFetcher
 from lookalike.content.object_storage import ObjectStorage
-from lookalike.content.storage import DirectoryStorage, LayeredStorage, Storage, name_of
+from lookalike.content.storage import DirectoryStorage, LayeredStorage, Storage, file_name
 from lookalike.errors import (
     BadContent,
     BadSetting,
@@ -136,16 +136,16 @@ class TestObjects:
         assert gate.methods.count("PUT") == 1
 
     def test_what_was_cut_short_by_somebody_is_written_again(self, bucket: str) -> None:
-        client().put_object(Bucket=bucket, Key=name_of(DIGEST), Body=DATA[:-1])
+        client().put_object(Bucket=bucket, Key=file_name(DIGEST), Body=DATA[:-1])
 
         ObjectStorage(f"s3://{bucket}").write(DIGEST, DATA)
 
-        assert contents(bucket) == {name_of(DIGEST): DATA}
+        assert contents(bucket) == {file_name(DIGEST): DATA}
 
     def test_what_somebody_changed_is_noticed(self, bucket: str) -> None:
         blobs = Blobs(ObjectStorage(f"s3://{bucket}"), max_bytes=10**6)
         blob = Blob("content", "text/plain", blobs.keep(DATA), DIGEST, len(DATA))
-        client().put_object(Bucket=bucket, Key=name_of(DIGEST), Body=DATA[::-1])
+        client().put_object(Bucket=bucket, Key=file_name(DIGEST), Body=DATA[::-1])
 
         with pytest.raises(BadContent, match="has changed since"):
             blobs.read(blob)
@@ -187,7 +187,7 @@ class TestFaults:
 
         assert str(caught.value).startswith(f"{doing} in s3://{bucket}/kept: ")
         assert SECRET not in str(caught.value)
-        assert contents(bucket) == {f"kept/{name_of(DIGEST)}": DATA}
+        assert contents(bucket) == {f"kept/{file_name(DIGEST)}": DATA}
 
     @pytest.mark.usefixtures("bucket")
     def test_a_bucket_that_is_not_there_is_named(self) -> None:
@@ -255,7 +255,7 @@ class TestFaults:
 
         do(doing, storage)
 
-        assert contents(bucket) == ({} if doing == "erasing" else {name_of(DIGEST): DATA})
+        assert contents(bucket) == ({} if doing == "erasing" else {file_name(DIGEST): DATA})
 
     def test_a_large_file_that_broke_off_leaves_nothing(self, gate: Gate) -> None:
         bucket, data = new_bucket(), bytes(101 * 2**20)
@@ -473,9 +473,9 @@ def test_a_missing_package_is_told_before_anything_is_done(
 
 @pytest.mark.parametrize("url", ["s3://shop/kept/01/ab", "S3://shop/kept/", "s3://shop/kept"])
 def test_a_request_cannot_read_what_the_server_keeps_there(url: str) -> None:
-    rules = FetchRules(schemes=frozenset({"s3"}), kept="s3://shop/kept")
+    rules = FetchRules(schemes=frozenset({"s3"}), storage_address="s3://shop/kept")
 
-    with pytest.raises(FetchRefused, match="names what the store keeps"):
+    with pytest.raises(FetchRefused, match="is in the store's own storage"):
         GuardedFetcher(rules).fetch(url)
 
 

@@ -318,14 +318,14 @@ def test_a_thumbnail_is_a_small_jpeg_of_the_same_shape() -> None:
     """The longer side is the one that is limited; the picture itself stays as it is."""
     picture = quadrants(800, 400)
 
-    small = Image.open(io.BytesIO(thumbnail(picture, side=100)))
+    small = Image.open(io.BytesIO(thumbnail(picture)))
 
-    assert (small.format, small.size) == ("JPEG", (100, 50))
+    assert (small.format, small.size) == ("JPEG", (256, 128))
     assert picture.size == (800, 400)
 
 
 def test_a_thumbnail_is_never_larger_than_the_picture() -> None:
     """A small picture keeps its size."""
-    small = Image.open(io.BytesIO(thumbnail(quadrants(20, 10), side=256)))
+    small = Image.open(io.BytesIO(thumbnail(quadrants(20, 10))))
 
     assert small.size == (20, 10)

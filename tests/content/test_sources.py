@@ -99,7 +99,7 @@ def test_a_link_keeps_its_own_name_and_key(folder: Path) -> None:
     ("missing", "says"),
     [
         ("no/where.png", "no file or folder 'no/where.png'; check the path"),
-        ("a text as long as no name is: " + "x" * 300, "a text is given as {'text': '…'}"),
+        ("a text as long as no name is: " + "x" * 300, "give a text as {'text': '…'}"),
         ("null\0byte", "no file or folder"),
     ],
 )
@@ -195,8 +195,8 @@ def test_an_array_may_be_grey_colour_or_transparent(shape: tuple[int, ...]) -> N
 @pytest.mark.parametrize(
     ("array", "says"),
     [
-        (np.zeros((4, 5), np.float32), "an array of float32 is no picture.*vectors="),
-        (np.zeros((3, 5, 7), np.uint8), r"an array of shape \(3, 5, 7\) is no picture"),
+        (np.zeros((4, 5), np.float32), "an array of float32 is not a picture.*vectors="),
+        (np.zeros((3, 5, 7), np.uint8), r"an array of shape \(3, 5, 7\) is not a picture"),
     ],
 )
 def test_an_array_that_is_no_picture_is_refused(array: Any, says: str) -> None:
@@ -273,7 +273,9 @@ def test_a_row_takes_the_first_content_that_it_has() -> None:
 
 
 def test_rows_without_a_content_column_are_refused_with_their_columns() -> None:
-    with pytest.raises(BadInput, match=r"it has \['pic', 'price'\], one of image, text, file"):
+    with pytest.raises(
+        BadInput, match=r"its keys are \['pic', 'price'\]; give one of image, text, file"
+    ):
         list(items([{"pic": "a.png", "price": 2}]))
 
 
@@ -318,7 +320,7 @@ def test_other_counts_are_refused_with_both_numbers(what: str, count: int) -> No
     [([b"a", b"b"], ["x", "x"]), ([{"id": "x", "text": "a"}, {"id": "x", "text": "b"}], None)],
 )
 def test_an_id_may_come_once(source: Any, ids: Any) -> None:
-    with pytest.raises(BadInput, match="the id 'x' comes twice; every item needs its own"):
+    with pytest.raises(BadInput, match="the id 'x' is given twice; every item needs its own"):
         list(items(source, ids=ids))
 
 

@@ -69,7 +69,7 @@ def test_a_box_at_the_border_or_outside_shows_at_least_a_pixel(
 
 @pytest.mark.parametrize("view", ["x", "b1,2,3", "p", "../../etc", "b1,2,3,4-p1"])
 def test_what_is_no_view_is_refused(view: str) -> None:
-    with pytest.raises(BadInput, match="is no view"):
+    with pytest.raises(BadInput, match="is not a view"):
         render(content_of(halves()), view)
 
 

@@ -151,7 +151,7 @@ def test_with_few_labels_it_suggests_until_random_answers_count_what_is_new(
     answer_drawn(collection, kinds, 120, known=5)
 
     assert before.state == "suggests only"
-    assert before.missing[0].startswith("5 labels do not tell how much is new: ")
+    assert before.missing[0].startswith("5 labels are too few to estimate the share of unknown ")
     assert "check 18 documents" in before.missing[0]
     assert collection.report().state.startswith("labels by itself")
     assert precision_of(automatic(collection), kinds) >= 0.95
@@ -184,7 +184,7 @@ def test_wrong_references_are_named_and_do_not_count(library: lookalike.Library)
     report, given = collection.report(), automatic(collection)
     assert given
     assert precision_of(given, kinds) >= 0.93
-    assert "wrong and do not count until you look at them" in report.missing[0]
+    assert "wrong and are not used until you confirm them" in report.missing[0]
     assert len(wrong.intersection(shown)) > 0.8 * len(shown)
     assert suspects.suggestions == tuple(f"Kind {said[place]}" for place in shown)
 
@@ -318,8 +318,8 @@ def ten_of_each(library: lookalike.Library) -> tuple[Collection, NDArray[np.int6
 def standard_of(collection: Collection) -> DecisionRule:
     with collection._runtime.store.read() as snapshot:
         (field,) = fields_of(snapshot, collection._row.pk)
-    assert field.standard is not None
-    return field.standard
+    assert field.decision_rule is not None
+    return field.decision_rule
 
 
 def test_what_was_learned_lasts_until_a_twentieth_of_the_answers_changed(
@@ -439,13 +439,13 @@ def test_a_target_that_nothing_reaches_labels_nothing_and_says_so(
     label_some(collection, kinds, each=12)
 
     assert automatic(collection) == {}
-    assert "cannot promise 100% yet" in collection.report().missing[-1]
+    assert "cannot prove a precision of 100% yet" in collection.report().missing[-1]
 
 
 def test_a_target_of_a_label_is_a_share(library: lookalike.Library) -> None:
     collection = learned(library, np.eye(4))
 
-    with pytest.raises(BadInput, match="95 is no target"):
+    with pytest.raises(BadInput, match="95 is not a target"):
         collection.run(targets={"Kind 0": 95})
     with pytest.raises(BadInput, match="not both"):
         collection.run(targets={"Kind 0": 0.9}, confidence_threshold=0.5)

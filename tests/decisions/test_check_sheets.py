@@ -356,11 +356,11 @@ def test_what_happened_meanwhile_is_told_and_the_rest_counts(store: Path) -> Non
         assert said.by_person == len(rows) - 5
         reasons = {name.split("(")[1][:-1]: reason for name, reason in said.refused.items()}
         assert reasons == {
-            labelled: "ben said 'Other' meanwhile; that stays",
-            new: "ben said it is of a new kind meanwhile; that stays",
-            gone: "is no document of this collection",
-            changed: "has another content by now; look at it again",
-            dropped: "ben said 'Kind 9' meanwhile; that stays",
+            labelled: "ben answered 'Other' meanwhile; that stays",
+            new: "ben answered 'new category' meanwhile; that stays",
+            gone: "is not a document of this collection",
+            changed: "has other content now; look at it again",
+            dropped: "ben answered 'Kind 9' meanwhile; that stays",
         }
         assert things.document(labelled).label == "Other"
 
@@ -376,7 +376,7 @@ def test_what_has_another_content_meanwhile_is_not_taken_and_the_rest_counts(
     said = give_back(things, rows)
 
     assert said.by_person == len(rows) - 1
-    assert list(said.refused.values()) == ["has another content by now; look at it again"]
+    assert list(said.refused.values()) == ["has other content now; look at it again"]
     assert things.document(rows[0]["id"]).origin is not Origin.HUMAN
 
 
@@ -473,7 +473,7 @@ def test_a_label_that_a_closed_set_does_not_have_is_not_taken(things: Collection
 
 
 def test_only_a_person_gives_a_sheet_back(things: Collection) -> None:
-    with pytest.raises(BadInput, match="only a person"):
+    with pytest.raises(BadInput, match="marks a person's answers"):
         things.import_labels(as_rows(sheet_of(things)), asked=True)
 
 
@@ -711,7 +711,7 @@ def test_the_command_shows_the_sheet_by_label_and_confirms_it(store: Path) -> No
     told = json.loads(typed(store, "check", "things", "--json"))
     done = typed(store, "check", "things", "--confirm")
 
-    assert said.startswith("24 to check, drawn at random")
+    assert said.startswith("24 to check, a random sample")
     for label in set(sheet.suggestions):
         assert f"\n{label}  ({list(sheet.suggestions).count(label)})\n" in said
     for id, label in shown(sheet).items():
@@ -737,9 +737,9 @@ def test_the_sheet_as_a_table_is_corrected_and_given_back(store: Path) -> None:
 
     assert list(rows[0]) == ["id", "file_name", "label", "confidence", "shown", "sha256"]
     assert "lookalike label things --from sheet.csv --asked" in said
-    assert "new labels, which nothing had before: Kind 9" in done
+    assert "new labels: Kind 9" in done
     assert "24 by you" in done
-    assert again.startswith("all of it was said before\n0 by you, 0 by itself")
+    assert again.startswith("all answers were recorded before\n0 by you, 0 automatically")
     with lookalike.open(store) as library:
         things = library.collection("things")
         assert things.document(rows[0]["id"]).label == "Kind 9"
@@ -762,8 +762,8 @@ def test_lines_missing_and_added_are_told(store: Path) -> None:
     done = typed(store, "label", "things", "--from", "sheet.csv", "--asked")
 
     assert "3 of the sheet are not in the table: they still wait" in done
-    assert "2 in the table are not on the sheet that waits" in done
-    assert "not taken: 1 × is no document of this collection" in done
+    assert "2 in the table are not on the waiting sheet" in done
+    assert "refused: 1 × is not a document of this collection" in done
     assert "22 by you" in done
     assert typed(store, "check", "things").startswith("3 to check")
 
@@ -791,7 +791,9 @@ def test_without_a_sheet_the_command_says_why(store: Path) -> None:
     said = typed(store, "check", "none")
     refused = typed(store, "check", "none", "--confirm", code=1)
 
-    assert said.startswith("no check: nothing is labelled yet; answer what `lookalike queue none`")
+    assert said.startswith(
+        "no check: nothing is labelled yet; answer the questions of `lookalike queue"
+    )
     assert refused == f"lookalike: {said}"
 
 
@@ -802,7 +804,7 @@ def test_a_table_of_something_else_is_refused(store: Path) -> None:
     both = typed(store, "check", "things", "--confirm", "--to", "sheet.csv", code=1)
 
     assert "none of 1 rows gives a label" in said
-    assert "either write the sheet with --to, or confirm it with --confirm" in both
+    assert "give either --to (write the sheet) or --confirm, not both" in both
 
 
 def test_the_queue_shows_labels_that_look_wrong(mistaken: Served) -> None:

@@ -219,7 +219,7 @@ def test_a_set_is_not_closed_while_documents_carry_other_labels(library: lookali
 
     assert "'Bill' (0 documents), 'Receipt' (" in str(caught.value)
     assert "'Ticket' (" in str(caught.value)
-    assert "name them too" in str(caught.value)
+    assert "give them too" in str(caught.value)
     with pytest.raises(BadInput, match="'Contract' \\("):
         made.run(closed_set=True, labels=[])
     assert (shown(made), made.operations(), is_closed(made)) == (before, history, False)
@@ -232,7 +232,7 @@ def test_a_set_is_not_closed_while_something_is_of_a_new_kind(library: lookalike
     made.label({"a0": "Invoice"})
     made.new_kind(["c0"])
 
-    with pytest.raises(BadInput, match="people called 1 document a new kind"):
+    with pytest.raises(BadInput, match="people marked 1 document as a new category"):
         made.run(closed_set=True)
 
     made.label({"c0": "Contract"})
@@ -782,7 +782,7 @@ def test_the_command_line_closes_opens_and_adds(
         *("create", "papers", *options),
         *("--labels", 'Invoice, "Bill, paid"', "--labels", "Contract", "--closed-set"),
     )
-    assert "a closed set: these are all the labels" in made
+    assert "closed set: no other labels are allowed" in made
     assert "       0  Bill, paid\n" in made
     assert "papers.label, a closed set (" in run("labels", "tree", "papers")
     with lookalike.open(tmp_path / "store") as library:
@@ -790,7 +790,7 @@ def test_the_command_line_closes_opens_and_adds(
     assert "did you mean 'Invoice'?" in run("label", "papers", "c0", "Invioce", code=1)
     run("label", "papers", "c0", "Receipt", "--new-labels")
     told = run("new-kind", "papers", "c1")
-    assert "the set of labels is open again" in told
+    assert "the closed label set is open again" in told
     run("undo", "papers")
     opened = run("run", "papers", "--open-set", "--labels", "Ticket")
     assert "undo with: op_" in opened
@@ -800,7 +800,7 @@ def test_the_command_line_closes_opens_and_adds(
     assert "'Contract' (0 documents)" in left_out
     run("run", "papers", "--closed-set")
     (tmp_path / "some.csv").write_text("id,label\na0,Invoice\nc2,Unknown\n")
-    assert "not taken: 1 × 'Unknown' is not" in run(
+    assert "refused: 1 × 'Unknown' is not" in run(
         "label", "papers", "--from", str(tmp_path / "some.csv")
     )
 
@@ -841,4 +841,4 @@ def test_two_answers_in_a_small_closed_set_leave_what_labelled_itself(
 
     assert before >= 80
     assert made.report().labelled["auto"] >= before / 2
-    assert not any("how much is new" in one for one in made.report().missing)
+    assert not any("share of unknown categories" in one for one in made.report().missing)

@@ -226,7 +226,7 @@ def test_any_sequence_of_steps_equals_a_decision_from_scratch(
 
 
 def test_what_cannot_be_is_refused(library: lookalike.Library) -> None:
-    with pytest.raises(BadInput, match="exclusive is 'photo'; say 'image'"):
+    with pytest.raises(BadInput, match="exclusive is 'photo'; give 'image'"):
         people(library, exclusive="photo")
     people(library)
     with pytest.raises(Conflict, match="low_quality False, which cannot change"):

@@ -275,7 +275,7 @@ def test_what_was_said_in_sight_is_no_independent_answer(collection: Collection)
     found = collection.agreement()
 
     assert (found.shared, found.agreed, found.blind) == (2, 1, 0)
-    with pytest.raises(Conflict, match="no document twice without sight"):
+    with pytest.raises(Conflict, match="no item twice without seeing"):
         collection.agreement(blind=True)
 
 
@@ -290,10 +290,12 @@ def test_one_label_alone_tells_nothing_about_agreement(collection: Collection) -
 def test_agreement_needs_two_people_and_a_document_that_both_answered(
     collection: Collection,
 ) -> None:
-    with pytest.raises(Conflict, match=r"ann answered alone: another person .* --second-opinion"):
+    with pytest.raises(
+        Conflict, match=r"only ann answered: let another person .* --second-opinion"
+    ):
         collection.agreement()
 
     collection.label({"v100": "Bags"}, actor="ben")
 
-    with pytest.raises(Conflict, match=r"ann, ben answered, and no document .* by two"):
+    with pytest.raises(Conflict, match=r"ann, ben answered, but no item .* by two"):
         collection.agreement()

@@ -554,7 +554,7 @@ def test_a_label_that_is_forgotten_leaves_no_name_of_it(shop: Collection) -> Non
         (lambda shop: shop.rename_label("Bags", "Hats"), Conflict, "merge 'Bags' into it"),
         (lambda shop: shop.rename_label("Bags", " > A"), BadInput, "empty part"),
         (lambda shop: shop.merge_labels(["Bags"], "Bags"), BadInput, "into itself"),
-        (lambda shop: shop.merge_labels([], "Bags"), BadInput, "say which"),
+        (lambda shop: shop.merge_labels([], "Bags"), BadInput, "give the labels to merge"),
         (
             lambda shop: shop.split_label("Bags", {"A": ["c0"]}),
             BadInput,
@@ -576,7 +576,7 @@ def test_a_label_that_is_forgotten_leaves_no_name_of_it(shop: Collection) -> Non
         (
             lambda shop: shop.describe_label("Bags", description="a\x00b"),
             BadInput,
-            "which no text has",
+            "control character",
         ),
         (lambda shop: shop.label_tree(field="nothing"), NotFound, "no label field"),
     ],

@@ -144,7 +144,7 @@ def test_an_import_says_which_rows_it_did_not_take(filled: Collection) -> None:
 
     assert filled.document("v1").origin is Origin.IMPORT
     assert len(changed.refused) == 3
-    assert any("a person said 'Mine'" in reason for reason in changed.refused.values())
+    assert any("a person answered 'Mine'" in reason for reason in changed.refused.values())
 
 
 def test_a_new_collection_extracts_what_its_bucket_holds(library: lookalike.Library) -> None:

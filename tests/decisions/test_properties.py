@@ -549,8 +549,8 @@ def settings_of(examples: int, *, steps: int = 12) -> settings:
 
 TestOneProcess: Callable[[], Any] = Machine.TestCase
 TestTwoProcesses: Callable[[], Any] = Processes.TestCase
-Machine.TestCase.settings = settings_of(10)
-Processes.TestCase.settings = settings_of(10)
+Machine.TestCase.settings = settings_of(6)
+Processes.TestCase.settings = settings_of(6)
 
 
 # --- what the machines found, told plainly ------------------------------------------------------

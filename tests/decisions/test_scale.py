@@ -17,7 +17,7 @@ from lookalike.classifier.graph.graph import attach, build_graph, build_neighbou
 from lookalike.classifier.graph.neighbours import Ranked, neighbour_lists
 from lookalike.classifier.graph.propagation import Evidence
 from lookalike.classifier.scores.evidence import LabelIndex, largest
-from lookalike.content.files import remember
+from lookalike.content.files import write_cache
 from lookalike.decisions import queue
 from lookalike.decisions.field.classifier import GraphClassifier
 from lookalike.errors import StoreCorrupt
@@ -97,11 +97,13 @@ def test_an_interrupted_survey_goes_on_from_its_file_or_begins_anew(
     elif damage == "gone":
         memory.unlink()
 
-    judge = GraphClassifier(memory)
-    judge.set_items(every, every, lambda pks: made[pks], 0)
+    classifier = GraphClassifier(memory)
+    classifier.set_items(every, every, lambda pks: made[pks], 0)
 
     for part in ("near", "near_cosines", "near_weights", "whitened"):
-        assert np.array_equal(getattr(judge.neighbour_graph, part), getattr(expected, part)), part
+        assert np.array_equal(getattr(classifier.neighbour_graph, part), getattr(expected, part)), (
+            part
+        )
     other = GraphClassifier(memory)
     other.set_items(every, every, lambda pks: made[pks], 0)
     assert np.array_equal(other.neighbour_graph.graph.weights, expected.graph.weights)
@@ -125,13 +127,13 @@ def _interrupt(
     def remember_then_stop(
         path: Path, mark: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
     ) -> None:
-        remember(path, mark, arrays)
+        write_cache(path, mark, arrays)
         raise Interrupted
 
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
         patch.setattr("lookalike.decisions.field.classifier.remember", remember_then_stop)
-        judge = GraphClassifier(memory)
-        judge.set_items(every, every if slots is None else slots, lambda pks: made[pks], 0)
+        classifier = GraphClassifier(memory)
+        classifier.set_items(every, every if slots is None else slots, lambda pks: made[pks], 0)
 
 
 # --- in parts -----------------------------------------------------------------------------------
@@ -154,16 +156,18 @@ def test_a_landscape_that_is_made_in_parts_decides_nearly_the_same(
 ) -> None:
     """What is nearest to what is the same; the metric is learned from some of the items."""
     every, made = np.arange(ITEMS), vectors()
-    judged = []
+    results = []
     for whole in (200_000, 400):
         monkeypatch.setattr(metric, "WHOLE_ITEMS", whole)
         monkeypatch.setattr(metric, "_SPAN_ITEMS", 128)
-        judge = GraphClassifier(tmp_path / f"{whole}.npz")
-        judge.set_items(every, every, lambda pks: made[pks], 0)
-        judge.fit(references(), every, 0.9)
-        judged.append((judge.neighbour_graph, judge.decide(every, lambda name: int(name[-2:]))))
+        classifier = GraphClassifier(tmp_path / f"{whole}.npz")
+        classifier.set_items(every, every, lambda pks: made[pks], 0)
+        classifier.fit(references(), every, 0.9)
+        results.append(
+            (classifier.neighbour_graph, classifier.decide(every, lambda name: int(name[-2:])))
+        )
 
-    (one, first), (other, second) = judged
+    (one, first), (other, second) = results
     assert np.abs(one.frame.mean - other.frame.mean).max() < 1e-6
     assert (one.near == other.near).mean() > 0.99
     assert (first.runner_up == second.runner_up).mean() > 0.9
@@ -215,20 +219,20 @@ def test_what_was_imagined_leaves_no_trace_where_room_is_shared(
 ) -> None:
     monkeypatch.setattr(growing, "ROOM_FROM", 10)
     every, made = np.arange(ITEMS), np.concatenate([vectors(), vectors(40, 5)])
-    judge = GraphClassifier(tmp_path / "lists.npz")
-    judge.set_items(every[:880], every[:880], lambda pks: made[pks], 0)
-    judge.set_items(every[:890], every[:890], lambda pks: made[pks], 879)
-    judge.fit(references(), every[:890], 0.9)
-    imagined = judge.hypothetical()
+    classifier = GraphClassifier(tmp_path / "lists.npz")
+    classifier.set_items(every[:880], every[:880], lambda pks: made[pks], 0)
+    classifier.set_items(every[:890], every[:890], lambda pks: made[pks], 879)
+    classifier.fit(references(), every[:890], 0.9)
+    imagined = classifier.hypothetical()
     imagined.set_items(np.arange(895), np.arange(895), lambda pks: made[pks + 40], 879)
 
-    judge.set_items(every, every, lambda pks: made[pks], 879)
+    classifier.set_items(every, every, lambda pks: made[pks], 879)
 
     fresh = GraphClassifier(tmp_path / "fresh.npz")
     fresh.set_items(every[:880], every[:880], lambda pks: made[pks], 0)
     fresh.set_items(every, every, lambda pks: made[pks], 879)
-    for part in fields(judge.neighbour_graph):
-        found, expected = (getattr(one.neighbour_graph, part.name) for one in (judge, fresh))
+    for part in fields(classifier.neighbour_graph):
+        found, expected = (getattr(one.neighbour_graph, part.name) for one in (classifier, fresh))
         if isinstance(found, np.ndarray):
             assert np.array_equal(found, expected), part.name
 
@@ -244,7 +248,7 @@ def test_vectors_are_the_same_read_in_a_run_or_picked(tmp_path: Path) -> None:
     for slots in (np.arange(3000), np.arange(7, 2900), np.arange(3000)[::-1], np.arange(5)):
         assert np.array_equal(file.read(slots), made[slots])
     assert file.read(np.empty(0, np.int64)).shape == (0, DIMENSION)
-    with pytest.raises(StoreCorrupt, match="holds 3000 vectors but the database names 3001"):
+    with pytest.raises(StoreCorrupt, match="has 3000 vectors, but the database has 3001"):
         file.read(np.arange(3001))
 
 

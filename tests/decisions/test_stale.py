@@ -183,7 +183,7 @@ def test_metadata_are_meant_for_all_that_was_seen_and_labels_for_what_people_sai
 
 
 def test_a_revision_of_what_nothing_is_said_of_is_bad_input(cups: Collection) -> None:
-    with pytest.raises(BadInput, match="there is a revision for 'v3', of which nothing"):
+    with pytest.raises(BadInput, match="revisions names 'v3', which gets no label"):
         cups.label({"v2": "Cup"}, revisions={"v3": 1})
-    with pytest.raises(BadInput, match="there is a revision for 'v3', of which nothing"):
+    with pytest.raises(BadInput, match="revisions names 'v3', which gets no label"):
         cups.amend({"v2": {"label": "Cup"}}, revisions={"v3": 1})

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,13 +18,14 @@ from lookalike.classifier.graph.graph import NeighbourGraph, attach, build_neigh
 from lookalike.classifier.graph.metric import Blend, blend, unit_blocks, weigh
 from lookalike.cli.output import show_why
 from lookalike.errors import BadContent, BadSetting, Conflict
-from lookalike.extractors.base import Content, Extractor, Part
+from lookalike.extractors.base import VECTOR_TYPE, Content, Extractor, Part
 from lookalike.extractors.combined import CombinedExtractor, combined
 from lookalike.extractors.registry import build_extractor
-from lookalike.extractors.vectors import MEDIA_TYPE, passthrough
+from lookalike.extractors.vectors import passthrough
 from lookalike.library.collection.collection import Collection
 from lookalike.testing.extractors import ExtractorContract
 from lookalike.testing.fakes import parts_listed, word_lengths
+from processes import finished
 from serving import Served
 
 LOOK, WORDS = 6, 16
@@ -48,7 +47,7 @@ def made() -> CombinedExtractor:
 
 def look(*numbers: float, beside: Any = None, name: str = "a") -> Content:
     row = np.array([*numbers, *[0] * (LOOK - len(numbers))], "<f4")
-    return Content(row.tobytes(), MEDIA_TYPE, name=name, beside=beside)
+    return Content(row.tobytes(), VECTOR_TYPE, name=name, beside=beside)
 
 
 def words(text: str, name: str = "a.txt") -> Content:
@@ -150,7 +149,7 @@ def test_the_space_names_all_members_and_has_their_blocks() -> None:
     [
         (["image"], "joins two or more"),
         ("image", "is a list such as"),
-        (["image", "image"], "two members are called 'image'"),
+        (["image", "image"], "two members have the name 'image'"),
         (["image", "combined_extractor"], "cannot be a member of itself"),
         (["image", {"extractor": "text", "name": "a b"}], "cannot be named 'a b'"),
         (["image", {"extractor": "text", "colour": 1}], "does not take"),
@@ -351,7 +350,7 @@ def test_a_decision_weighs_both_and_why_shows_both(tmp_path: Path) -> None:
         assert cause.by_member.keys() == {"look", "words"}
         lines = show_why(why)
         assert f"[look {witness.by_member['look']:.3f}, words " in lines
-        assert "what counts: look " in lines
+        assert "weights: look " in lines
         lone = collection.why("0150")  # it has no words
         assert all(one.by_member.keys() <= {"look"} for one in lone.witnesses)
 
@@ -437,7 +436,7 @@ def test_a_collection_of_one_extractor_has_no_weights(tmp_path: Path) -> None:
         why = collection.why("c")
 
         assert (why.weights, why.witnesses[0].by_member) == ({}, {})
-        assert "what counts" not in show_why(why)
+        assert "weights:" not in show_why(why)
 
 
 def test_others_labels_vote_by_weights_too(tmp_path: Path) -> None:
@@ -560,11 +559,11 @@ def test_a_picture_is_what_is_shown_whichever_member_is_named_first(folder: Path
 
 
 def test_a_command_line_and_a_client_make_the_same_collection(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "lookalike", "--store", str(tmp_path / "store"), "create"]
+    command = ["--store", str(tmp_path / "store"), "create"]
     options = ["--extractor", "image", "--extractor", "text", "--input", "text=story"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([*command, "made", *options], check=True, env=environment)
+    created = finished(*command, "made", *options, environment=os.environ)
 
+    assert created.returncode == 0, created.stderr
     with Served(tmp_path / "store") as server, lookalike.connect(server.url) as client:
         same = client.labeler("made", extractor=["image", "text"], inputs={"text": "story"})
         other = client.labeler("other", extractor=["image", {"extractor": "text", "name": "said"}])
@@ -584,12 +583,12 @@ def test_a_collection_of_pictures_gets_the_texts_beside_and_keeps_its_labels(
         products = library.labeler("products", extractor="image")
         products.add(rows)
         products.label({"a": "Toy"})
-    command = [sys.executable, "-m", "lookalike", "--store", str(folder / "store"), "migrate"]
+    command = ["--store", str(folder / "store"), "migrate"]
     options = ["products", "--extractor", "image", "--extractor", "text", "--yes"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
-    subprocess.run([*command, *options], check=True, env=environment, stdout=subprocess.DEVNULL)
+    done = finished(*command, *options, environment=os.environ)
 
+    assert done.returncode == 0, done.stderr
     with lookalike.open(folder / "store") as library:
         products = library.labeler("products", extractor=["image", "text"])
         assert products.document("a").label == "Toy"

@@ -95,7 +95,7 @@ class TestPagesContract(TestDocumentContract):
         (b"", "it is empty (0 bytes); upload it again"),
         (pdf_of(INVOICE)[:100], "it is damaged ("),
         (pdf_of(INVOICE, password="secret"), "it is encrypted; save it without a password"),
-        (pdf_of([], []), "its 2 pages have nothing to read on; remove it"),
+        (pdf_of([], []), "its 2 pages have no text; remove it"),
     ],
 )
 @pytest.mark.parametrize("per", ["document", "page"])
@@ -224,7 +224,7 @@ def test_a_script_that_the_reader_does_not_know_is_no_crash(reader: DocumentExtr
 def test_a_picture_without_words_is_refused(reader: DocumentExtractor) -> None:
     (outcome,) = reader.extract([scan_content(Image.new("RGB", (300, 200), "white"), "white.png")])
 
-    assert "'white.png': the page has nothing to read on" in str(outcome)
+    assert "'white.png': the page has no text" in str(outcome)
 
 
 def test_without_the_extra_only_what_needs_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +245,7 @@ def test_without_the_extra_only_what_needs_it_fails(monkeypatch: pytest.MonkeyPa
 def test_lines_are_put_in_the_order_of_reading() -> None:
     across, down = np.array([300.0, 10.0, 10.0]), np.array([12.0, 60.0, 10.0])
 
-    assert ocr._as_read(across, down, 20.0) == [2, 0, 1]
+    assert ocr._reading_order(across, down, 20.0) == [2, 0, 1]
 
 
 def words(text: str) -> set[str]:

@@ -16,11 +16,11 @@ from PIL import Image, ImageDraw
 
 from lookalike.errors import BadContent, BadSetting, LookalikeError, NotFound
 from lookalike.extractors import image, text_models
-from lookalike.extractors.base import Content, Extractor, Part
+from lookalike.extractors.base import VECTOR_TYPE, Content, Extractor, Part
 from lookalike.extractors.image import image_extractor
 from lookalike.extractors.onnx.bundled import ModelFile
 from lookalike.extractors.text import cut, text_extractor
-from lookalike.extractors.vectors import MEDIA_TYPE, passthrough
+from lookalike.extractors.vectors import passthrough
 from lookalike.testing.extractors import ExtractorContract
 
 IMAGE_PLACES = [318, 1100, 1165, 66]
@@ -50,7 +50,7 @@ def text_content(words: str, name: str = "x.txt") -> Content:
 
 
 def vector_content(numbers: Sequence[float], name: str = "x") -> Content:
-    return Content(np.array(numbers, "<f4").tobytes(), MEDIA_TYPE, name=name)
+    return Content(np.array(numbers, "<f4").tobytes(), VECTOR_TYPE, name=name)
 
 
 def only(extractor: Extractor, content: Content) -> Part:
@@ -298,7 +298,7 @@ def test_text_is_read_in_the_encodings_that_files_have(encoding: str) -> None:
 @pytest.mark.parametrize("data", [b"\0\0\0\1", b"\xff\xfe\0", b"PK\3\4 words", b"\xff\xfe\0\xd8"])
 def test_binary_is_not_read_as_text(data: bytes) -> None:
     """Bytes that no text has are refused, with the name."""
-    with pytest.raises(BadContent, match=r"'a\.zip' as text: it has bytes that no text has"):
+    with pytest.raises(BadContent, match=r"'a\.zip' as text: it has binary data"):
         Content(data, "text/plain", name="a.zip").text()
 
 

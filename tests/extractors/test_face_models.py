@@ -141,7 +141,7 @@ def test_a_file_that_is_no_model_is_refused(models: Path, tmp_path: Path) -> Non
     (tmp_path / "detector.onnx").write_bytes(b"not a model")
     (tmp_path / "embedder.onnx").write_bytes((models / "embedder.onnx").read_bytes())
 
-    with pytest.raises(BadSetting, match=r"detector\.onnx is no ONNX model"):
+    with pytest.raises(BadSetting, match=r"detector\.onnx is not an ONNX model"):
         made(tmp_path).extract([content(photo((32, 32)))])
 
 

@@ -14,7 +14,7 @@ from lookalike.errors import BadContent, BadSetting, MissingExtra
 from lookalike.extractors import registry
 from lookalike.extractors.base import Content, Extractor, Part
 from lookalike.extractors.face.extractor import FaceExtractor, face_identity_extractor
-from lookalike.extractors.face.geometry import Face, similarity, without_doubles
+from lookalike.extractors.face.geometry import Face, similarity, suppressed
 from lookalike.testing.extractors import ExtractorContract
 from portraits import COLLINS, HOPPER, content, encoded, portrait, together
 
@@ -265,4 +265,4 @@ def test_of_faces_that_overlap_the_surest_is_kept() -> None:
 
     sure, double, other = face(0, 0.9), face(2, 0.5), face(8, 0.4)
 
-    assert without_doubles([other, double, sure], 0.3) == [sure, other]
+    assert suppressed([other, double, sure], 0.3) == [sure, other]

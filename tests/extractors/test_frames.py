@@ -275,7 +275,7 @@ def test_damaged_frames_are_left_out_and_a_note_says_so() -> None:
     parts = parts_of(framed(), bytes(data))
 
     assert {part.attributes["note"] for part in parts} == {
-        "parts of the video are damaged and left out"
+        "damaged parts of the video were skipped"
     }
 
 
@@ -303,7 +303,7 @@ def test_an_impossible_option_is_refused_with_what_is_possible(option: Any, name
 
 
 def test_only_extractors_of_pictures_take_frames() -> None:
-    with pytest.raises(BadSetting, match="text_extractor reads DOCX and text, no pictures"):
+    with pytest.raises(BadSetting, match="text_extractor reads DOCX and text, not pictures"):
         build_extractor("text", {"frames": True})
 
 
@@ -371,7 +371,7 @@ def test_a_bad_video_fails_alone_and_extracting_again_gives_the_same_documents(
     again = library.labeler("again", frames={"every_s": 1, "scene": 0.4})
     again.add(tmp_path / "good.mkv")
 
-    assert "are no video, or it is cut off" in added.failed["bad.mkv"]
+    assert "are not a video, or it is cut off" in added.failed["bad.mkv"]
     assert sorted(ids.values()) == ["t0", "t1000", "t1500", "t500"]
     assert {one.part for one in again.documents()} == set(ids.values())
 

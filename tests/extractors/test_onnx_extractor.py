@@ -243,7 +243,7 @@ def test_weights_beside_the_model_are_part_of_it(tmp_path: Path) -> None:
     data.write_bytes(data.read_bytes()[:-4] + b"\0\0\0\1")
     assert built(model).space.name != space.name
     data.unlink()
-    with pytest.raises(BadSetting, match=r"weights in 'tiny\.data'; put that file beside it"):
+    with pytest.raises(BadSetting, match=r"weights in 'tiny\.data'; put that file into its folder"):
         built(model)
 
 
@@ -267,9 +267,9 @@ def test_a_collection_takes_a_model_by_its_path(tmp_path: Path) -> None:
     ("data", "problem"),
     [
         (b"", "is empty"),
-        (b"this is no model, but words", "is no ONNX model"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(90), "is no ONNX model"),
-        (b"PK\3\4" + bytes(90), "is no ONNX model"),
+        (b"this is no model, but words", "is not an ONNX model"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(90), "is not an ONNX model"),
+        (b"PK\3\4" + bytes(90), "is not an ONNX model"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
     ],
 )
@@ -287,7 +287,7 @@ def test_a_model_that_is_cut_off_is_refused(tmp_path: Path) -> None:
     whole = picture_model(tmp_path / "tiny.onnx").read_bytes()
     for share in (1, 3, 5, 7):
         (tmp_path / "tiny.onnx").write_bytes(whole[: len(whole) * share // 8])
-        with pytest.raises(BadSetting, match="no ONNX model, or is cut off"):
+        with pytest.raises(BadSetting, match="not an ONNX model, or is cut off"):
             built(tmp_path / "tiny.onnx")
 
 
@@ -308,20 +308,20 @@ def test_a_directory_must_have_one_model_and_what_it_needs(tmp_path: Path) -> No
     with pytest.raises(BadSetting, match=r"text_model\.onnx, vision_model\.onnx; give the path"):
         built(tmp_path / "none")
     assert built(tmp_path / "none" / "vision_model.onnx").accepts == {"image"}
-    with pytest.raises(BadSetting, match=r"no tokenizer\.json beside"):
+    with pytest.raises(BadSetting, match=r"no tokenizer\.json in the folder of"):
         built(tmp_path / "none" / "text_model.onnx")
     (tmp_path / "none" / "tokenizer.json").write_text("{}")
-    with pytest.raises(BadSetting, match="is no tokenizer"):
+    with pytest.raises(BadSetting, match="is not a tokenizer"):
         built(tmp_path / "none" / "text_model.onnx").extract([said("rain")])
     tokenizer_file(tmp_path / "none" / "tokenizer.json")
     write_json(tmp_path / "none" / "config.json", ["no mapping"])
-    with pytest.raises(BadSetting, match="is no mapping"):
+    with pytest.raises(BadSetting, match="is not a mapping"):
         built(tmp_path / "none" / "text_model.onnx")
 
 
 def test_inputs_that_nothing_has_are_refused_by_name(tmp_path: Path) -> None:
     folder = text_directory(tmp_path / "tiny", extra=["pixel_mask"])
-    with pytest.raises(BadSetting, match=r"wants pixel_mask \(\?, \?\), which no text has"):
+    with pytest.raises(BadSetting, match=r"that a text cannot fill: pixel_mask \(\?, \?\)"):
         built(folder)
     grey = picture_model(tmp_path / "grey.onnx", shape=("n", 1, 32, 32))
     with pytest.raises(BadSetting, match=r"pixel_values \(\?, 1, 32, 32\), not one RGB picture"):
@@ -341,7 +341,7 @@ def test_inputs_that_nothing_has_are_refused_by_name(tmp_path: Path) -> None:
         ({"side": "large"}, "whole number"),
         ({"fit": "pad"}, "crop, squeeze"),
         ({"mean": [0.5]}, "three numbers"),
-        ({"std": [1, 0, 1]}, "divided by"),
+        ({"std": [1, 0, 1]}, "a divisor"),
         ({"scale": "small"}, "give a number"),
         ({"max_tokens": 5}, "no option 'max_tokens'"),
         ({"threads": 0}, "whole number from 1"),

@@ -163,7 +163,7 @@ def test_entities_that_multiply_are_refused() -> None:
         (docx_content(docx_of("")), "save it as PDF and add it to a collection with document_e"),
         (docx_content(docx_of("<w:p>")), "open it in a word processor and save it again"),
         (docx_content(docx_of("", part="a")), r"a ZIP without word/document\.xml"),
-        (html("<hr>"), "nothing to read but markup; fill it or remove it"),
+        (html("<hr>"), "it has only markup; fill it or remove it"),
     ],
 )
 def test_what_cannot_be_read_says_what_to_do(content: Content, said: str) -> None:

@@ -197,7 +197,7 @@ def things(tmp_path: Path) -> Iterator[lookalike.Collection]:
     ("text", "says"),
     [
         ("id,kind\na,A\n", r"row 1 \(a\) has no 'label' \(a row needs 'label' and one of id, sha"),
-        ("name,label\na,A\n", r"row 1 \(without a name\) is no document of this collection"),
+        ("name,label\na,A\n", r"row 1 \(without a name\) is not a document of this collection"),
         ("id,label\n", r"none of 0 rows gives a label; .*there are no rows"),
     ],
 )
@@ -217,7 +217,9 @@ def test_a_row_that_a_person_outweighs_is_named_as_in_the_table(
 
     changed = things.import_labels([{"id": "b", "label": "B"}, {"id": "a", "label": "Other"}])
 
-    assert changed.refused == {"row 2 (a)": "a person said 'Mine'; an import never overwrites that"}
+    assert changed.refused == {
+        "row 2 (a)": "a person answered 'Mine'; an import never overwrites that"
+    }
     assert things.document("a").label == "Mine"
 
 

@@ -261,7 +261,7 @@ def test_an_id_or_a_label_is_needed(people: lookalike.Collection) -> None:
     """Both, neither, and a label that nothing has are refused; nothing is erased."""
     wrongs: list[dict[str, Any]] = [{}, {"ids": ["ada#face-0"], "label": "Ada"}]
     for wrong in wrongs:
-        with pytest.raises(BadInput, match="say what to forget"):
+        with pytest.raises(BadInput, match="give the documents to forget"):
             people.forget(**wrong)
     with pytest.raises(NotFound, match="no document of 'people' has the label 'Eve'"):
         people.forget(label="Eve")

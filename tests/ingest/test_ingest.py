@@ -184,7 +184,7 @@ def test_one_file_cannot_be_two_ids(texts: Collection, folder: Path, at_once: bo
     if not at_once:
         texts.add(one)
 
-    with pytest.raises(Conflict, match=r"'a.txt' is here already as 'x', not as 'y'; use that id"):
+    with pytest.raises(Conflict, match=r"'a.txt' has already been added as 'x', not as 'y'"):
         texts.add([one, two] if at_once else two)
 
 
@@ -272,7 +272,7 @@ def test_a_failure_is_reported_until_it_is_repaired(texts: Collection, folder: P
 
     added = texts.add(folder)
 
-    assert "bytes that no text has" in again.failed["bad.txt"]
+    assert "binary data" in again.failed["bad.txt"]
     assert (failed_before, texts.report().failed) == (1, 0)
     assert (added.changed, added.documents) == (1, 1)
 
@@ -470,17 +470,17 @@ def test_a_vector_that_cannot_be_used_fails_alone(vectors: Collection) -> None:
 def test_vectors_of_another_dimension_are_refused(vectors: Collection) -> None:
     vectors.add(vectors=np.ones((1, 3)))
 
-    with pytest.raises(BadVector, match=r"shape \(1, 4\) do not fit: \(n, 3\) is needed"):
+    with pytest.raises(BadVector, match=r"shape \(1, 4\), and this collection needs \(n, 3\)"):
         vectors.add(vectors=np.ones((1, 4)))
 
 
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"vectors": np.ones(3)}, r"shape \(3,\); give \(n, d\)"),
-        ({"vectors": [["a", "b"]]}, r"give \(n, d\)"),
+        ({"vectors": np.ones(3)}, r"shape \(3,\); give numbers \(n, d\)"),
+        ({"vectors": [["a", "b"]]}, r"give numbers \(n, d\)"),
         ({"vectors": np.ones((2, 3)), "ids": ["x"]}, "1 ids for 2 vectors; give one each"),
-        ({"vectors": np.ones((2, 3)), "ids": ["x", "x"]}, "the id 'x' comes twice"),
+        ({"vectors": np.ones((2, 3)), "ids": ["x", "x"]}, "the id 'x' is given twice"),
         ({"vectors": np.ones((2, 3)), "metadata": [{}]}, "1 metadata rows for 2 vectors"),
         ({}, "nothing to add: give a source"),
     ],

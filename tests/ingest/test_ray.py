@@ -336,7 +336,7 @@ def test_a_server_of_something_else_is_no_cluster() -> None:
     with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
         thread = threading.Thread(target=server.handle_request)
         thread.start()
-        with pytest.raises(Unreachable, match="not that of its dashboard"):
+        with pytest.raises(Unreachable, match="not that of the dashboard"):
             clusters._check_address(f"127.0.0.1:{server.server_port}")
         thread.join()
 
@@ -345,7 +345,7 @@ def test_a_port_that_says_nothing_is_no_cluster(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(clusters, "_ANSWER_S", 0.2)
     server = socket.create_server(("127.0.0.1", 0))
 
-    with server, pytest.raises(Unreachable, match="no Ray cluster"):
+    with server, pytest.raises(Unreachable, match="no Ray cluster answers"):
         clusters._check_address(f"127.0.0.1:{server.getsockname()[1]}")
 
 

@@ -131,7 +131,7 @@ def test_two_regions_of_one_id_are_one_and_a_refusal() -> None:
     parts = parts_of(region_extractor(), one)
 
     assert list(parts) == ["r0", "region-2"]
-    assert "every one needs its own id" in one.refused["r0"]
+    assert "each one needs its own id" in one.refused["r0"]
 
 
 def test_things_are_proposed_with_box_class_and_score() -> None:
@@ -284,12 +284,12 @@ def test_drawing_keeps_what_the_detector_had_proposed(library: lookalike.Library
 @pytest.mark.parametrize(
     ("regions", "error", "said"),
     [
-        ({"photo": {"r9": None}}, NotFound, "no region 'r9' to take away"),
+        ({"photo": {"r9": None}}, NotFound, "no region 'r9' to remove"),
         ({"nobody": {"r0": None}}, NotFound, "no object 'nobody'"),
         ({"photo": {"r0": [1, 2, 3]}}, BadInput, "region 'r0': its box is"),
         ({"photo": {"r0": [1, 2, 0, 3]}}, BadInput, "has no size"),
-        ({"photo": {"": [1, 2, 3, 4]}}, BadInput, "no id of a region"),
-        ({"photo": {"a/b": [1, 2, 3, 4]}}, BadInput, "no id of a region"),
+        ({"photo": {"": [1, 2, 3, 4]}}, BadInput, "is not a valid region id"),
+        ({"photo": {"a/b": [1, 2, 3, 4]}}, BadInput, "is not a valid region id"),
     ],
 )
 def test_what_cannot_be_drawn_changes_nothing(

@@ -134,7 +134,7 @@ def test_a_moved_box_is_extracted_anew_and_keeps_a_persons_label(
     assert now.attributes["box"] == [25.0, 35.0, 80.0, 60.0]
     assert now.label == "mine"
     assert len(things) == 6
-    assert "a person said 'mine'" in " ".join(done.refused.values())
+    assert "a person answered 'mine'" in " ".join(done.refused.values())
 
 
 def test_ids_that_moved_to_another_box_do_not_take_its_label_along(
@@ -278,7 +278,9 @@ def test_the_score_is_that_of_what_labelled_itself(
 def test_a_collection_without_regions_says_so(library: lookalike.Library, tmp_path: Path) -> None:
     whole = library.labeler("whole", extractor="image")
 
-    with pytest.raises(BadInput, match="has the extractor image_extractor, whose documents are no"):
+    with pytest.raises(
+        BadInput, match="has the extractor image_extractor, whose documents are not"
+    ):
         import_annotations(whole, tmp_path / "boxes.json", "coco")
     with pytest.raises(BadInput, match="--extractor region"):
         export_annotations(whole, tmp_path / "boxes.json", "coco")
@@ -321,8 +323,8 @@ def test_the_command_line_imports_draws_and_exports(photos: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("export", "things", "--format", "voc"), "say where to write voc: a folder"),
-        (("export", "things", "--format", "parquet"), "say where to write parquet"),
+        (("export", "things", "--format", "voc"), "give a place to write voc: a folder"),
+        (("export", "things", "--format", "parquet"), "give the file to write parquet to"),
         (("export", "things", "--all"), "--all is for formats of other tools"),
         (("export", "things", "--link"), "--link is for formats of other tools"),
     ],

@@ -113,7 +113,7 @@ def test_a_second_run_changes_nothing(ran: Ran, collection: Collection) -> None:
 
     assert collection.operations() == operations
     assert list(collection.documents()) == documents
-    assert f"({ran.result['automatic']} labelled themselves)" in text
+    assert f"({ran.result['automatic']} labelled automatically)" in text
     assert f"lookalike --store {ran.store} report demo" in text
 
 

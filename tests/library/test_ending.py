@@ -121,7 +121,7 @@ def test_who_waits_for_the_worker_is_answered_before_the_server_ends(
 
         assert [one.status_code for one in answers] == [200], "it is kept, and is told so"
         assert code == 1, "the extractor did not end in time"
-        assert "ended what had not ended by itself after 4 s" in server.log
+        assert "ended the process, which had not ended after 4 s" in server.log
 
     assert left(store) == 1
 
@@ -138,7 +138,7 @@ def test_a_second_signal_ends_a_server_at_once(store: Path, plugins: Path) -> No
 
         assert code == AT_ONCE
         assert time.monotonic() - began < 5
-        assert "ended at once; what was acknowledged is kept" in server.log
+        assert "ended at once; acknowledged writes are kept" in server.log
 
 
 def test_streams_end_cleanly_and_go_on_at_another_server(store: Path, plugins: Path) -> None:
@@ -227,7 +227,7 @@ def test_a_second_signal_ends_a_worker_at_once_and_its_work_waits(
         _, told = process.communicate(timeout=10)
 
     assert process.returncode == AT_ONCE
-    assert told == "lookalike: ended at once; what was acknowledged is kept\n"
+    assert told == "lookalike: ended at once; acknowledged writes are kept\n"
     assert left(store) == 1
 
 
@@ -236,11 +236,11 @@ def test_it_is_told_once_in_order_and_then_at_once() -> None:
     ending = Ending(at_once=forced.append, timer=lambda: now[0])
 
     states = [(ending.has_begun, ending.lasts(0))]
-    ending.told(signal.SIGTERM)
+    ending.on_signal(signal.SIGTERM)
     states.append((ending.has_begun, ending.lasts(5)))
     now[0] += 5
     states.append((ending.has_begun, ending.lasts(5)))
-    ending.told(signal.SIGINT)
+    ending.on_signal(signal.SIGINT)
 
     assert states == [(False, False), (True, False), (True, True)]
     assert forced == [signal.SIGINT]

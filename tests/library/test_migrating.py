@@ -22,7 +22,7 @@ from sqlalchemy import func, select
 import lookalike
 from folded import assert_folded
 from lookalike.catalog.resources import collection_row
-from lookalike.content.boxes import OVERLAP, PartRegion, counterparts, overlap
+from lookalike.content.boxes import OVERLAP, PartRegion, matching_parts, overlap
 from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.extractors.registry import extractors
 from lookalike.ingest.items import Tally
@@ -30,6 +30,7 @@ from lookalike.library.collection.collection import Collection
 from lookalike.model import Document, Origin, Reason
 from lookalike.stores import schema
 from lookalike.stores.base import stored_space
+from processes import finished
 from serving import Served
 from sketches import write_plugin
 
@@ -484,10 +485,14 @@ def test_one_process_at_a_time_extracts_beside(library: lookalike.Library, tmp_p
     assert library.prepare_migration("texts", extractor="endings").extracted == 0
 
 
-def _command(store: Path, plugins: Path, *arguments: str) -> subprocess.Popen[bytes]:
+def _environment(plugins: Path) -> dict[str, str]:
     here = str(Path(__file__).parents[1])
     source = str(Path(lookalike.__file__).parent.parent)
-    environment = {"PYTHONPATH": f"{plugins}:{here}:{source}", "PATH": "/usr/bin:/bin"}
+    return {"PYTHONPATH": f"{plugins}:{here}:{source}", "PATH": "/usr/bin:/bin"}
+
+
+def _command(store: Path, plugins: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    environment = _environment(plugins)
     command = [sys.executable, "-m", "lookalike", "--store", str(store), "migrate", "texts"]
     return subprocess.Popen(
         [*command, *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -598,7 +603,7 @@ def test_a_collection_without_documents_changes_with_the_other(
     shift=st.integers(-3, 3),
     order=st.randoms(use_true_random=False),
 )
-def test_counterparts_are_one_to_one_and_overlap(
+def test_matching_parts_are_one_to_one_and_overlap(
     boxes: list[tuple[int, int, int, int]], shift: int, order: random.Random
 ) -> None:
     known = [PartRegion(f"k{place}", {"box": list(box)}) for place, box in enumerate(boxes)]
@@ -606,7 +611,7 @@ def test_counterparts_are_one_to_one_and_overlap(
     found = [PartRegion(f"f{place}", {"box": box}) for place, box in enumerate(moved)]
     order.shuffle(found)
 
-    pairs = counterparts(known, found)
+    pairs = matching_parts(known, found)
 
     assert len(set(pairs.values())) == len(pairs)
     for place, there in pairs.items():
@@ -836,7 +841,7 @@ def test_what_cannot_be_is_refused_with_the_cure(library: lookalike.Library) -> 
     for kind, words, names, extractor in refusals:
         with pytest.raises(kind, match=words):
             library.migrate(*names, extractor=extractor)
-    with pytest.raises(BadInput, match="say of which"):
+    with pytest.raises(BadInput, match="give the collections whose old spaces"):
         library.drop_spaces()
     assert library.spaces()["texts"].startswith("letters")
 
@@ -882,9 +887,9 @@ def test_the_command_compares_asks_and_switches(
     place = tmp_path / "store"
 
     def said(*arguments: str) -> tuple[int, str]:
-        process = _command(place, plugins, *arguments)
-        out, _ = process.communicate(timeout=120)
-        return process.returncode, out.decode()
+        command = ("--store", str(place), "migrate", "texts", *arguments)
+        done = finished(*command, environment=_environment(plugins))
+        return done.returncode, done.stdout + done.stderr
 
     dry, asking, done, dropping, nothing = (
         said("--extractor", "endings", "--dry-run"),
@@ -896,7 +901,7 @@ def test_the_command_compares_asks_and_switches(
 
     assert dry[0] == 0
     assert "letters.v1" in dry[1] and "→ endings.v1" in dry[1] and "WARNING" in dry[1]
-    assert asking[0] == 1 and "say --yes" in asking[1]
+    assert asking[0] == 1 and "add --yes" in asking[1]
     assert done[0] == 0 and "is kept" in done[1]
     assert dropping[0] == 0 and f"{TEXTS} vectors erased" in dropping[1]
     assert nothing[0] == 1 and "--extractor" in nothing[1]

@@ -97,7 +97,7 @@ def test_a_file_of_another_version_is_not_there(server: Served) -> None:
     outside = patient.get(f"{server.url}/static/0000000000000000/..%2f..%2fpage.py")
 
     assert (gone.status_code, outside.status_code) == (404, 404)
-    assert "load it again" in gone.text
+    assert "reload the page" in gone.text
 
 
 def test_keys_lead_to_pages_overlay_and_palette(server: Served, visit: Visiting) -> None:

@@ -40,7 +40,15 @@ LAYERS = (
 )
 
 WITHIN = {
-    "classifier": ("estimator", "policies", "review", "calibration", "scores", "graph"),
+    "classifier": (
+        "estimator",
+        "training_set",
+        "policies",
+        "review",
+        "calibration",
+        "scores",
+        "graph",
+    ),
 }
 """Packages that are layered inside: highest first."""
 

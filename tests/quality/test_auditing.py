@@ -190,7 +190,7 @@ def test_a_plan_for_a_very_narrow_interval_is_the_textbooks() -> None:
 
 @pytest.mark.parametrize("half_width", [0.0, 1.0, -0.1, float("nan")])
 def test_a_half_width_that_is_none_is_refused(half_width: float) -> None:
-    with pytest.raises(BadInput, match="half width"):
+    with pytest.raises(BadInput, match="half_width is"):
         more_checks([Stratum(0, 1, 60)], half_width)
 
 

@@ -305,7 +305,7 @@ def test_what_is_answered_is_not_answered_again_and_nothing_of_the_rest_is_taken
     first, second, *_ = audit.waiting
     things.answer_audit(audit.id, right=[first])
 
-    with pytest.raises(Conflict, match=rf"{first!r} was answered .*: right; an answer stays"):
+    with pytest.raises(Conflict, match=rf"{first!r} was answered .*: right; answers are final"):
         things.answer_audit(audit.id, wrong=[second, first])
 
     assert things.audits()[0].unanswered == 4
@@ -329,7 +329,7 @@ def test_a_closed_audit_takes_no_answer_and_is_not_closed_again(things: Collecti
 def test_what_is_not_in_the_audit_or_nowhere_is_not_found(things: Collection) -> None:
     audit = things.audit(5)
 
-    with pytest.raises(NotFound, match="has not drawn 'v0'"):
+    with pytest.raises(NotFound, match="'v0' is not in the audit"):
         things.answer_audit(audit.id, right=["v0"])
     with pytest.raises(NotFound, match="no document 'nobody'"):
         things.answer_audit(audit.id, right=["nobody"])
@@ -339,7 +339,7 @@ def test_what_is_not_in_the_audit_or_nowhere_is_not_found(things: Collection) ->
 
 @pytest.mark.parametrize(
     ("size", "strata", "message"),
-    [(0, 1, "a sample of 0"), (10_001, 1, "a sample of 10001"), (3, 4, "4 strata"), (9, 0, "0 st")],
+    [(0, 1, "size is 0"), (10_001, 1, "size is 10001"), (3, 4, "4 strata"), (9, 0, "0 strata")],
 )
 def test_sizes_that_cannot_be_drawn_are_refused(
     things: Collection, size: int, strata: int, message: str
@@ -356,7 +356,7 @@ def test_two_answers_for_one_document_and_none_at_all_are_refused(things: Collec
         things.answer_audit(audit.id, {first: "A"}, right=[first])
     with pytest.raises(BadInput, match="no answer was given"):
         things.answer_audit(audit.id)
-    with pytest.raises(BadInput, match="no confidence"):
+    with pytest.raises(BadInput, match=r"confidence is 1\.0"):
         audit.at_least(1.0)
 
 
@@ -430,19 +430,19 @@ def test_the_command_line_draws_shows_takes_answers_and_closes(
     audit = json.loads(run("draw", "things", "--size", "12", "--json"))
     id, (first, second, third, *rest) = audit["id"], audit["waiting"]
     hidden = run("report", "things", id)
-    assert "12 drawn of 288" in hidden
-    assert "12 wait:" in hidden and "and 2 more" in hidden
+    assert "a sample of 12 from 288" in hidden
+    assert "12 to check:" in hidden and "and 2 more" in hidden
     run("answer", "things", id, first, "Other")
     run("answer", "things", id, second, "--cannot-tell")
     told = run("answer", "things", id, third, *rest, "--right")
 
     assert "wrong: 9.1% (0.2% to 41.3%), 1 of 11 checked" in told
-    assert "1 of which nobody can tell" in told
+    assert "1 that nobody can tell" in told
     assert f"wrong: {first} was 'Kind" in told and "is 'Other' (because of v" in told
     assert "at least " in told and "more checks → about ±5%" in told
     assert id in run("list", "things")
     assert "was answered" in run("answer", "things", id, first, "--right", code=1)
-    assert "say one of" in run("answer", "things", id, first, "--right", "--wrong", code=1)
+    assert "give only one of" in run("answer", "things", id, first, "--right", "--wrong", code=1)
     assert "alone is not enough" in run("answer", "things", id, first, code=1)
     assert "no audit is named 'x'" in run("report", "things", "x", code=1)
     assert "11 by you" in run("close", "things", id, "--keep")

@@ -14,7 +14,13 @@ from lookalike.cli.output import show_cost
 from lookalike.errors import BadInput, Conflict
 from lookalike.library.collection.collection import Collection
 from lookalike.model import Origin, Reason
-from lookalike.quality.stats.cost_curve import ENOUGH_CHECKS, Check, cheapest, cost_points, weighed
+from lookalike.quality.stats.cost_curve import (
+    ENOUGH_CHECKS,
+    Check,
+    cheapest,
+    cost_points,
+    error_risks,
+)
 
 SHARES = st.lists(st.integers(0, 100).map(lambda one: one / 100), max_size=40)
 
@@ -25,7 +31,7 @@ def test_the_cheapest_limit_labels_what_is_cheaper_labelled_than_reviewed(
 ) -> None:
     """The closed form: accept where N (1 − p) < 1. No other limit costs less."""
     p = np.array(shares, np.float64)
-    these = weighed(p, [], len(p), 0)
+    these = error_risks(p, [], len(p), 0)
 
     best = cheapest(these, wrong_costs)
 
@@ -45,7 +51,7 @@ def test_enough_random_answers_count_how_often_labels_are_wrong() -> None:
     checks = [Check(0.99, True, 0.5) for _ in range(100)]
     checks += [Check(0.97, bool(chance.random() > 0.2), 0.5) for _ in range(100)]
 
-    believed, counted = (cheapest(weighed(p, some, 400, 0), 20) for some in ([], checks))
+    believed, counted = (cheapest(error_risks(p, some, 400, 0), 20) for some in ([], checks))
 
     assert len(checks) >= ENOUGH_CHECKS
     assert (believed.labelled, counted.labelled) == (400, 200)
@@ -55,7 +61,7 @@ def test_enough_random_answers_count_how_often_labels_are_wrong() -> None:
 def test_an_answer_counts_by_the_inverse_of_its_probability_of_being_drawn() -> None:
     checks = [Check(0.9, False, 0.1)] * 10 + [Check(0.9, True, 0.9)] * 90
 
-    these = weighed(np.array([0.9]), checks, 1, 0)
+    these = error_risks(np.array([0.9]), checks, 1, 0)
 
     assert these.wrong.tolist() == pytest.approx([100 / (100 + 100)])
 
@@ -63,7 +69,7 @@ def test_an_answer_counts_by_the_inverse_of_its_probability_of_being_drawn() -> 
 def test_below_what_random_answers_met_the_estimate_stays() -> None:
     checks = [Check(0.9, False, 1.0)] * ENOUGH_CHECKS
 
-    these = weighed(np.array([0.95, 0.6]), checks, 2, 0)
+    these = error_risks(np.array([0.95, 0.6]), checks, 2, 0)
 
     assert these.wrong.tolist() == pytest.approx([1.0, 0.4])
 
@@ -163,7 +169,7 @@ def test_without_a_probability_there_is_no_cost(tmp_path: Path) -> None:
         new = library.labeler("new", extractor="passthrough")
         new.add(vectors=np.eye(3), ids=list("abc"))
 
-        with pytest.raises(Conflict, match="label more documents of each kind"):
+        with pytest.raises(Conflict, match="label more items of each category"):
             new.cost()
 
 

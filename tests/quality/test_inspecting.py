@@ -50,6 +50,30 @@ def test_a_wrong_label_is_suspected_and_the_right_one_named(collection: Collecti
     assert worst.odds >= 19
 
 
+def test_wrong_labels_that_the_rule_does_not_use_are_suspected_too(tmp_path: Path) -> None:
+    """Before, what looked so wrong that it did not vote was not among them."""
+    vectors, kinds = clusters(200)
+    given = {f"v{place}": KINDS[kind] for place, kind in enumerate(kinds[:120].tolist())}
+    wrong = {f"v{place}": KINDS[(kinds[place] + 1) % 4] for place in (3, 40, 77)}
+    with lookalike.open(tmp_path / "store", actor="ann") as library:
+        collection = library.labeler("things", extractor="passthrough")
+        collection.add(vectors=vectors, ids=[f"v{place}" for place in range(200)])
+        collection.label(given | wrong)
+        asked = {one.id for q in collection.queue() if q.kind == "suspect" for one in q.documents}
+
+        found = {one.id: one for one in collection.inspect().suspects}
+        health = collection.inspect().labels
+        collection.label({"v77": given["v77"]})
+        later = {one.id for one in collection.inspect().suspects}
+
+    assert asked == {"v77"}
+    assert set(found) == set(wrong)
+    assert {id: one.label for id, one in found.items()} == wrong
+    assert {id: one.looks_like for id, one in found.items()} == {id: given[id] for id in wrong}
+    assert sum(one.references for one in health) == 119
+    assert later == {"v3", "v40"}
+
+
 def test_right_labels_are_not_suspected(collection: Collection) -> None:
     assert collection.inspect().suspects == ()
 

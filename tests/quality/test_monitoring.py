@@ -138,8 +138,8 @@ def watch_of(runtime: Runtime) -> Watch:
 
 def settle(watch: Watch) -> None:
     """Look twice: what did not change in between has settled."""
-    watch.look()
-    watch.look()
+    watch.check()
+    watch.check()
 
 
 # --- what moves ---------------------------------------------------------------------------------
@@ -289,13 +289,13 @@ def test_under_a_rule_that_is_a_number_nothing_is_known_of_precision(things: Col
 @pytest.mark.parametrize(
     ("bands", "says"),
     [
-        ({}, "watches something"),
+        ({}, "needs a band"),
         ({"coverage": (0.9, 0.5)}, "is empty: 0.9 is above 0.5"),
-        ({"coverage": (-0.1, None)}, "-0.1 cannot bound coverage"),
-        ({"error_rate": (None, 5)}, "5 cannot bound error_rate"),
-        ({"error_rate": (None, float("nan"))}, "nan cannot bound"),
-        ({"coverage": (True, None)}, "True cannot bound"),
-        ({"coverage": (None, None)}, "nothing can leave"),
+        ({"coverage": (-0.1, None)}, "-0.1 is not a bound of coverage"),
+        ({"error_rate": (None, 5)}, "5 is not a bound of error_rate"),
+        ({"error_rate": (None, float("nan"))}, "nan is not a bound"),
+        ({"coverage": (True, None)}, "True is not a bound"),
+        ({"coverage": (None, None)}, "has no effect"),
         ({"coverage": (0.5,)}, "lowest and its highest"),
     ],
 )
@@ -310,9 +310,9 @@ def test_an_impossible_band_is_refused(
 @pytest.mark.parametrize(
     ("webhook", "says"),
     [
-        ("ftp://example.org/", "no http or https address"),
-        ("/etc/passwd", "no http or https address"),
-        ("http://[::1", "no address"),
+        ("ftp://example.org/", "not an http or https address"),
+        ("/etc/passwd", "not an http or https address"),
+        ("http://[::1", "not an address"),
         ("https://example.org/" + "x" * 2000, "give at most 2,000"),
         ("https://ann:pass@127.0.0.1/", "name or password"),
         ("http://10.0.0.1/", "LOOKALIKE_FETCH_ALLOW"),
@@ -410,18 +410,18 @@ def test_a_webhook_that_fails_is_tried_again_with_the_same_id(
     settle(watch)
     failed = things.monitor().alarm
     clock.now += RETRY_S
-    watch.look()
+    watch.check()
     clock.now += RETRY_S
-    watch.look()
+    watch.check()
     too_early = len(receiver.got)
     clock.now += 4 * RETRY_S
-    watch.look()
+    watch.check()
     ended = things.monitor().alarm
 
     assert failed is not None
     assert failed.delivery is not None
     assert (failed.delivery.status, failed.delivery.attempts) == (WAITING, 1)
-    assert failed.delivery.error == "the webhook answers with status 500; it shall answer 2xx"
+    assert failed.delivery.error == "the webhook answered with status 500; it must answer 2xx"
     assert (too_early, len(receiver.got)) == (2, 3)
     assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 1
     assert ended is not None
@@ -439,7 +439,7 @@ def test_a_webhook_that_never_answers_is_given_up(things: Collection, clock: Clo
     settle(watch)
     for _ in range(MOST_ATTEMPTS + 2):
         clock.now += DAY_S
-        watch.look()
+        watch.check()
 
     alarm = things.monitor().alarm
     assert alarm is not None
@@ -458,7 +458,7 @@ def test_two_workers_tell_a_webhook_once(things: Collection, receiver: Receiver)
     )
 
     for watch in (one, other, one, other):
-        watch.look()
+        watch.check()
 
     assert receiver.types == [RAISED]
 
@@ -470,9 +470,9 @@ def test_writes_that_go_on_are_not_checked_each(things: Collection) -> None:
     settle(watch)
 
     things.label({f"a{place}": "Kind" for place in range(8)})
-    watch.look()
+    watch.check()
     unsettled = things.monitor().alarm
-    watch.look()
+    watch.check()
     settled = things.monitor().alarm
 
     assert unsettled is not None
@@ -517,7 +517,7 @@ def test_an_alarm_goes_with_its_collection(tmp_path: Path, clock: Clock) -> None
         library.labeler("gone", extractor="passthrough").watch(coverage=(0.5, None))
         library.remove_collection("gone")
 
-        watch_of(library.runtime).look()
+        watch_of(library.runtime).check()
         again = library.labeler("gone", extractor="passthrough")
 
         assert again.monitor().alarm is None
@@ -540,9 +540,9 @@ def test_the_commands_show_and_set(things: Collection, tmp_path: Path) -> None:
 
     assert "coverage 0.9:, error rate :0.05" in set_.output
     assert "1 corrected, 0 confirmed  a0 (One)" in shown.output
-    assert "now outside: coverage 25.0% (counted), shall be 0.9:" in shown.output
-    assert "is no band" in str(bad.exception)
-    assert "took the alarm away" in off.output
+    assert "now outside: coverage 25.0% (counted), outside 0.9:" in shown.output
+    assert "is not a band" in str(bad.exception)
+    assert "removed the alert" in off.output
 
 
 class TestServer:
@@ -581,7 +581,7 @@ class TestServer:
             assert told["alarm"]["raised"] is True
             assert told["forecast"]["queue"] == told["report"]["queue"] == 6
             assert len(told["history"]) == 2
-            assert gone["message"] == "took the alarm away"
+            assert gone["message"] == "removed the alert"
             assert ok(client.get(f"{home}/alarms"))["results"] == []
         assert scraped.headers["content-type"].startswith("text/plain; version=0.0.4")
         whose = 'collection="things",field="label"'

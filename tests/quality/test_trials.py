@@ -35,8 +35,8 @@ from lookalike.quality.stats.paired_comparison import (
     Crossing,
     Outcome,
     Trial,
-    replay,
-    stakes_of,
+    answer_gains,
+    paired_gains,
 )
 from lookalike.stores import schema
 from serving import Served
@@ -108,7 +108,7 @@ def test_of_rules_that_differ_by_three_reviews_in_100_the_better_is_found() -> N
     for seed in range(100):
         hits = np.random.default_rng(seed).random(420) < 0.625
         pairs = [Answered("a", "b", Outcome.LABEL, "b" if hit else "a") for hit in hits.tolist()]
-        stakes = stakes_of(replay(pairs, 2.0), 2.0)
+        stakes = paired_gains(answer_gains(pairs, 2.0), 2.0)
         looks = [stakes_upto(stakes, count) for count in range(20, 421, 40)]
         found += next((told for look in looks if (told := favours(look, 0.95))), 0)
 
@@ -429,14 +429,17 @@ def test_another_extractor_is_tried_and_adopted_once_it_is_prepared(
 
 def test_what_cannot_be_tried_is_refused_with_its_reason(things: Collection) -> None:
     for said, reason in (
-        ({}, "say what shall be tried"),
-        ({"confidence_threshold": 0.1}, "that is the rule in force"),
-        ({"confidence_threshold": 2.0}, "is no limit"),
-        ({"target_precision": 0.0}, "is no target"),
+        ({}, "there is nothing to try"),
+        ({"confidence_threshold": 0.1}, "that is the current rule already"),
+        ({"confidence_threshold": 2.0}, "is not a threshold"),
+        ({"target_precision": 0.0}, "is not a target"),
         ({"confidence_threshold": 0.2, "target_precision": 0.9}, "not both"),
         ({"top_k": 1}, "top_k is 1"),
         ({"target_precision": 0.9, "wrong_costs": 1}, "above 1"),
-        ({"target_precision": 0.9, "extractor": "image"}, "tried alone"),
+        (
+            {"target_precision": 0.9, "extractor": "image"},
+            "no other value than its confidence_threshold",
+        ),
     ):
         with pytest.raises(BadInput, match=reason):
             things.try_policy(**said)
@@ -462,13 +465,13 @@ def test_answers_that_cannot_be_are_refused(things: Collection) -> None:
     first, second = trial.waiting[:2]
     things.answer_trial(trial.id, {first: "Kind > 1"})
 
-    with pytest.raises(Conflict, match="Kind > 1; an answer stays"):
+    with pytest.raises(Conflict, match="Kind > 1; answers are final"):
         things.answer_trial(trial.id, {second: "Kind > 1", first: "Kind > 2"})
     with pytest.raises(BadInput, match="two answers"):
         things.answer_trial(trial.id, {second: "Kind > 1"}, new_kind=[second])
     with pytest.raises(BadInput, match="no answer"):
         things.answer_trial(trial.id)
-    with pytest.raises(NotFound, match="has not drawn 'v0'"):
+    with pytest.raises(NotFound, match="'v0' is not in the trial"):
         things.answer_trial(trial.id, {"v0": "Kind > 1"})
     with pytest.raises(NotFound, match="no trial 'none'"):
         things.answer_trial("none", {second: "Kind > 1"})
@@ -505,13 +508,13 @@ def test_nothing_is_adopted_while_a_migration_or_re_decision_is_under_way(
     with store.write() as txn:
         spec = {"collection_pk": pk, "collection": "things", "runs": []}
         request_task(txn, "default", TaskKind.DECIDE, spec, at=0.0)
-    with pytest.raises(Conflict, match="is under way"):
+    with pytest.raises(Conflict, match="is running"):
         things.adopt_trial(trial.id)
     with store.write() as txn:
         txn.execute(update(schema.task).values(status="COMPLETED"))
         held = {"owner": new_owner(), "expires_at": things._runtime.clock() + 60}
         txn.execute(update(schema.space).values(**held))
-    with pytest.raises(Conflict, match="is under way"):
+    with pytest.raises(Conflict, match="is running"):
         things.adopt_trial(trial.id)
     with store.write() as txn:
         txn.execute(update(schema.space).values(owner=None, expires_at=None))
@@ -586,7 +589,7 @@ def test_what_would_flip_is_shown_by_the_page(library: lookalike.Library) -> Non
     for said in ({}, {"at": 0.5, "target_precision": 0.9}, {"at": 3.0}, {"at": 0.5, "limit": -1}):
         with pytest.raises(BadInput):
             things.flips(**said)
-    with pytest.raises(Conflict, match="decided by similarities"):
+    with pytest.raises(Conflict, match="decides by a similarity threshold"):
         things.flips(target_precision=0.9)
 
 
@@ -624,9 +627,9 @@ def test_the_commands_try_answer_tell_and_adopt(tmp_path: Path) -> None:
         assert (done.exit_code == 0) == (code == 0), done.output
         return done.output if code == 0 else str(done.exception)
 
-    assert "no trial yet" in run("list", "things")
+    assert "no experiment yet" in run("list", "things")
     told = run("flips", "things", "--at", "0.6")
-    assert "limit 0.100 → 0.600: 0 labels come, " in told
+    assert "threshold 0.100 → 0.600: 0 labels appear, " in told
     begun = run("begin", "things", "--confidence-threshold", "0.6", "--wrong-costs", "3")
     assert "confidence_threshold 0.6, open" in begun and "cannot tell yet: at least" in begun
     id = begun.split()[1]
@@ -636,9 +639,11 @@ def test_the_commands_try_answer_tell_and_adopt(tmp_path: Path) -> None:
     run("answer", "things", id, second, "--new-kind")
     assert "3 answered" in run("answer", "things", id, third, "--cannot-tell")
     assert "alone is not enough" in run("answer", "things", id, first, code=1)
-    assert "say one of" in run("answer", "things", id, first, "--new-kind", "--cannot-tell", code=1)
+    assert "give only one of" in run(
+        "answer", "things", id, first, "--new-kind", "--cannot-tell", code=1
+    )
     assert "was answered" in run("answer", "things", id, first, "Kind > 1", code=1)
-    assert "60 wait" in run("report", "things", id, "--limit", "60")
+    assert "60 to answer" in run("report", "things", id, "--limit", "60")
     assert id in run("list", "things")
     assert "by you" in run("adopt", "things", id)
     assert "adopted" in run("list", "things")

@@ -473,7 +473,7 @@ def test_a_collection_that_cannot_be_is_refused(held: Furnished, impossible: Any
 def test_what_is_no_cursor_is_refused(held: Furnished, path: str, cursor: str) -> None:
     answer = held.client.get(path, params={"cursor": cursor})
 
-    assert "no cursor" in refused(held, answer, 422, "bad_input")
+    assert "not a cursor" in refused(held, answer, 422, "bad_input")
 
 
 def test_a_cursor_of_another_list_is_refused(held: Furnished) -> None:
@@ -542,7 +542,7 @@ def test_an_etag_that_was_not_read_is_stale(held: Furnished, etag: str) -> None:
 def test_what_is_no_namespace_is_refused(held: Furnished, namespace: str) -> None:
     answer = held.client.get("/buckets", headers=in_bytes("x-namespace", namespace))
 
-    assert "no namespace" in refused(held, answer, 422, "bad_input")
+    assert "not a valid namespace" in refused(held, answer, 422, "bad_input")
 
 
 @pytest.mark.parametrize(

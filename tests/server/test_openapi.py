@@ -22,7 +22,7 @@ from furnished import DIMENSION, KINDS, Furnished, furnished, picture, said
 from hunting import HUNTING, times
 from lookalike.server.errors import ANSWERS, RESPONSES
 
-EXAMPLES = times(5)
+EXAMPLES = times(3)
 """Requests to each operation that are as described, and as many that are not."""
 
 _ERRORS = Path(__file__).parents[2] / "docs" / "errors.md"

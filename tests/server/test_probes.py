@@ -19,7 +19,7 @@ from databases import database, prepared, server
 from lookalike.cli.group import cli
 from lookalike.cli.serve import check_server
 from lookalike.errors import BadInput, BadSetting, Unreachable
-from lookalike.library.health import OK, Readiness, disk_trouble, troubles_of
+from lookalike.library.health import OK, Readiness, disk_problem, problems_of
 from lookalike.library.worker import HealthFile, check_file
 from lookalike.stores.sqlite.engine import driver
 from serving import Served
@@ -88,13 +88,13 @@ def test_a_collection_whose_extractor_is_not_installed_is_told(
         checks = Readiness(library.runtime).checks()
 
     assert checks["extractors"] == "not_found"
-    assert troubles_of(checks) == "extractors: not_found"
+    assert problems_of(checks) == "extractors: not_found"
 
 
 def test_a_disk_that_is_full_gone_is_told(tmp_path: Path) -> None:
-    assert disk_trouble(tmp_path) == ""
-    assert disk_trouble(tmp_path, least_bytes=2**60).endswith(" MB free")
-    assert disk_trouble(tmp_path / "gone") == "no such file or directory"
+    assert disk_problem(tmp_path) == ""
+    assert disk_problem(tmp_path, least_bytes=2**60).endswith(" MB free")
+    assert disk_problem(tmp_path / "gone") == "no such file or directory"
 
 
 def test_many_who_ask_at_once_are_one_look(store: Path) -> None:
@@ -135,7 +135,7 @@ def test_a_server_whose_database_goes_is_not_ready_until_it_is_back(tmp_path: Pa
     assert gone[1]["message"] == "store: store_unavailable"
     assert alive == 200, "to start it again would not help"
     assert isinstance(command.exception, Unreachable)
-    assert "is not well: store: store_unavailable" in str(command.exception)
+    assert "is not healthy: store: store_unavailable" in str(command.exception)
     assert back[0] == 200
     assert (said.exit_code, said.output) == (0, "ready\n")
 
@@ -157,7 +157,7 @@ def test_the_probe_finds_the_server_by_its_settings(
 def test_a_server_that_does_not_answer_is_named() -> None:
     with pytest.raises(Unreachable, match=r"http://127\.0\.0\.1:9 does not answer: .+refused"):
         check_server("http://127.0.0.1:9", only_alive=True)
-    with pytest.raises(BadInput, match="is no address of a server"):
+    with pytest.raises(BadInput, match="is not the address of a server"):
         check_server("file:///etc/passwd", only_alive=True)
 
 
@@ -169,7 +169,7 @@ def test_a_worker_writes_how_it_is_to_a_file(store: Path, tmp_path: Path) -> Non
     with lookalike.open(store) as library:
         with HealthFile(file, Readiness(library.runtime, {}), clock=lambda: 1000.0):
             well = check_file(file, only_alive=False, now=1001.0)
-            with pytest.raises(Unreachable, match="has said nothing for 60 s: start it again"):
+            with pytest.raises(Unreachable, match="for 60 s: start it again"):
                 check_file(file, only_alive=True, now=1060.0)
         with HealthFile(
             file, Readiness(library.runtime, {"disk": lambda: "read-only"}), clock=lambda: 1000.0
@@ -187,7 +187,7 @@ def test_a_health_file_that_is_none_or_cannot_be_written_is_named(
     store: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "other.json").write_text("[]")
-    with pytest.raises(Unreachable, match="is no health file of a worker"):
+    with pytest.raises(Unreachable, match="is not the health file of a worker"):
         check_file(tmp_path / "other.json", only_alive=True, now=0.0)
     place = tmp_path / "not-there" / "worker.json"
     with lookalike.open(store) as library, pytest.raises(BadSetting, match="cannot be written"):

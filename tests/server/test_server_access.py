@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 import patient
 from goods import BALLOON, IMAGE, THRESHOLD, Shop, asking, bytes_of, ok, pictures, refused
 from patient import WAIT_S
+from processes import finished
 from serving import Served
 
 BALLOONS = pictures(BALLOON)
@@ -102,10 +102,10 @@ OPEN = {
 
 def made_key(store: Path, name: str, scope: str, namespace: str | None = None) -> str:
     """Return a key that was made on the command line."""
-    command = [sys.executable, "-m", "lookalike", "--store", str(store), "keys", "create"]
-    command += ["--name", name, "--scope", scope]
+    command = ["--store", str(store), "keys", "create", "--name", name, "--scope", scope]
     command += [] if namespace is None else ["--namespace", namespace]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = finished(*command, environment=os.environ)
+    assert done.returncode == 0, done.stderr
     return done.stdout.split()[-1]
 
 

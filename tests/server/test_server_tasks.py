@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import base64
+import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,6 +32,7 @@ from goods import (
     refused,
 )
 from lookalike.catalog.tasks import TaskKind, claim_task, request_task
+from processes import Command, finished
 from serving import Served
 
 BALLOONS, JIGSAWS, SIGNALS = pictures(BALLOON), pictures(JIGSAW), pictures(SIGNAL)
@@ -268,7 +268,7 @@ class TestWorkersOutside:
             )
         )
 
-        done = subprocess.run(working(store, "--once"), timeout=60, check=False)
+        done = finished(*working(store, "--once"), environment=os.environ)
 
         assert {one["status"] for one in put["succeeded"]} == {"PENDING"}
         assert waited["status"] == "PENDING"
@@ -279,13 +279,14 @@ class TestWorkersOutside:
     def test_what_a_killed_one_was_at_is_taken_up_again(self, store: Path, idle: Shop) -> None:
         objects = {"objects": [item(name) for name in MANY]}
         ok(idle.client.post(f"{idle.bucket}/objects/batch", json=objects))
-        first = subprocess.Popen(working(store))
+        log = store.parent / "worker.log"
+        first = Command(*working(store), environment=os.environ, output=log)
         until(lambda: status(idle, MANY[-1]) == "PROCESSING")
         first.send_signal(signal.SIGKILL)
         first.wait(30)
         left = status(idle, MANY[-1])
 
-        done = subprocess.run(working(store, "--once"), timeout=60, check=False)
+        done = finished(*working(store, "--once"), environment=os.environ)
 
         assert left == "PROCESSING"
         assert done.returncode == 0
@@ -302,8 +303,9 @@ class TestWorkersOutside:
             )
         )
 
-        subprocess.run(working(store, "--once"), timeout=60, check=True)
+        done = finished(*working(store, "--once"), environment=os.environ)
 
+        assert done.returncode == 0
         assert asked["status"] == "PENDING"
         assert ok(idle.client.get(f"/v1/tasks/{asked['task_id']}"))["status"] == "COMPLETED"
 
@@ -327,4 +329,4 @@ def test_a_task_of_a_machine_that_is_gone_is_done_by_another(tmp_path: Path) -> 
 
 
 def working(store: Path, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "lookalike", "--store", str(store), "worker", *arguments]
+    return ["--store", str(store), "worker", *arguments]

@@ -51,7 +51,7 @@ def taken() -> Iterator[int]:
 
 
 def test_a_server_says_where_it_is_and_ends_in_order(store: Path) -> None:
-    with Served(store) as server:
+    with Served(store, forked=False) as server:
         documents = patient.get(f"{server.url}/v1/collections/things/documents?limit=5").json()
         server.stop()
 
@@ -61,7 +61,7 @@ def test_a_server_says_where_it_is_and_ends_in_order(store: Path) -> None:
 
 
 def test_the_reference_page_shows_every_route_and_runs_no_script(store: Path) -> None:
-    with Served(store) as server:
+    with Served(store, forked=False) as server:
         page = patient.get(f"{server.url}/docs")
         paths = patient.get(f"{server.url}/openapi.json").json()["paths"]
 
@@ -71,7 +71,7 @@ def test_the_reference_page_shows_every_route_and_runs_no_script(store: Path) ->
 
 
 def test_a_server_makes_the_store_that_is_not_there(tmp_path: Path) -> None:
-    with Served(tmp_path / "new") as server:
+    with Served(tmp_path / "new", forked=False) as server:
         listed = patient.get(f"{server.url}/v1/collections").json()
 
     assert listed["results"] == []
@@ -94,7 +94,7 @@ def test_a_port_that_is_taken_is_named(store: Path, taken: int) -> None:
 
 
 def test_a_worker_ends_when_nothing_waits(store: Path) -> None:
-    with Served(store, arguments=("--no-worker",)) as server:
+    with Served(store, arguments=("--no-worker",), forked=False) as server:
         sent = patient.post(
             f"{server.url}/v1/buckets/notes/objects",
             json={"blobs": [{"property": "content", "type": "text", "data": "a walk by the sea"}]},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import signal
@@ -31,6 +30,7 @@ from lookalike.stores.base import stored_space
 from lookalike.stores.open import StoreAddress
 from lookalike.stores.sqlite.backup import Backup
 from lookalike.stores.sqlite.engine import driver
+from processes import forking
 
 KINDS = ("cup", "mug", "jug")
 TEXTS = [f"about {word} " * 600 for word in ("cups", "mugs", "jugs")]
@@ -248,7 +248,7 @@ def test_a_backup_of_a_live_store_holds_all_that_was_acknowledged(
     store: Path, tmp_path: Path
 ) -> None:
     """Two write and forget as fast as they can: each backup is sound, and of one moment."""
-    context = multiprocessing.get_context("forkserver")
+    context = forking()
     writers = []
     for name in ("bob", "cem"):
         ours, theirs = context.Pipe(duplex=False)
@@ -319,9 +319,9 @@ def test_a_place_that_holds_something_is_refused(store: Path, tmp_path: Path) ->
     (tmp_path / "full" / "note.txt").write_text("mine")
     (tmp_path / "empty").mkdir()
 
-    with pytest.raises(Conflict, match="holds something already; name a new directory"):
+    with pytest.raises(Conflict, match="is not empty; name a new directory"):
         keep(store, tmp_path / "full")
-    with pytest.raises(Conflict, match="holds something already"):
+    with pytest.raises(Conflict, match="is not empty"):
         keep(store, tmp_path / "full" / "note.txt")
 
     keep(store, tmp_path / "empty")
@@ -344,7 +344,7 @@ def test_no_store_and_a_database_are_named(
 ) -> None:
     with pytest.raises(NotAStore, match="no store in"):
         keep(tmp_path / "nothing", tmp_path / "kept")
-    with pytest.raises(BadInput, match="is no earlier backup"):
+    with pytest.raises(BadInput, match="is not an earlier backup"):
         keep(store, tmp_path / "kept", earlier=tmp_path / "nothing")
     with pytest.raises(BadInput, match="is the store itself"):
         keep(store, tmp_path / "kept", earlier=store)
@@ -364,7 +364,7 @@ def test_a_damaged_or_newer_store_is_not_kept_as_if_it_were_sound(
     largest = max((store / "vectors").iterdir(), key=lambda path: path.stat().st_size)
     os.truncate(largest, 100)
 
-    with pytest.raises(StoreCorrupt, match="was not made, since the copy is not sound"):
+    with pytest.raises(StoreCorrupt, match="was not made, because the copy is not intact"):
         keep(store, tmp_path / "kept")
 
     assert not list(tmp_path.glob("kept*"))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import lookalike
-from lookalike.content.files import recall, remember
+from lookalike.content.files import read_cache, write_cache
 from lookalike.library.collection.collection import Collection
 from lookalike.library.library import Library
 from lookalike.library.maintenance import Compacted, compact
@@ -54,15 +54,15 @@ def laid_out(collection: Collection) -> dict[str, tuple[int, int]]:
 
 def planted(file: Path, name: str) -> None:
     """Let a file that was left for the next process hold what nobody would find: 0.875."""
-    kept = recall(file)
+    kept = read_cache(file)
     assert kept is not None
     mark, arrays = kept
     arrays[name][40, 0] = 0.875
-    remember(file, mark, arrays)
+    write_cache(file, mark, arrays)
 
 
 def is_planted(file: Path, name: str) -> bool:
-    kept = recall(file)
+    kept = read_cache(file)
     return kept is not None and bool(kept[1][name][40, 0] == np.float32(0.875))
 
 
@@ -196,4 +196,4 @@ def test_the_command_tells_what_it_gave_back(place: Path) -> None:
 
     told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
 
-    assert re.fullmatch(r"[\d.]+ MB → [\d.]+ MB: [\d.]+ MB given back\n", told)
+    assert re.fullmatch(r"[\d.]+ MB → [\d.]+ MB: [\d.]+ MB freed\n", told)

@@ -8,7 +8,6 @@ for their work and not for their start.
 from __future__ import annotations
 
 import itertools
-import multiprocessing
 import random
 import time
 import traceback
@@ -34,11 +33,12 @@ from lookalike.model import Origin
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 from lookalike.stores.sqlite.store import SqliteStore
+from processes import forking
 
 DIMENSION = 24
 KINDS = "ABCD"
 PICTURES = 24
-KILLS = times(20)
+KILLS = times(12)
 
 Said = tuple[str | None, frozenset[str]]
 """What a person has said of a document: its label, and what it is not."""
@@ -240,16 +240,6 @@ def reported(pipe: Connection) -> Iterator[None]:
 # --- what the parent does -----------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def processes() -> Any:
-    """Return what starts children: a server that has imported everything."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["lookalike.library", "lookalike.extractors.image", "onnxruntime", "PIL.Image", "pytest"]
-    )
-    return context
-
-
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """Return where a store with two collections is, and files for one of them."""
@@ -274,10 +264,10 @@ def make_collections(library: lookalike.Library) -> None:
 
 
 @contextmanager
-def child(processes: Any, work: Any, *arguments: Any) -> Iterator[tuple[Any, Connection]]:
+def child(work: Any, *arguments: Any) -> Iterator[tuple[Any, Connection]]:
     """Start a child that has the other end of a pipe."""
-    ours, theirs = processes.Pipe()
-    process = processes.Process(target=work, args=(*arguments, theirs), daemon=True)
+    ours, theirs = forking().Pipe()
+    process = forking().Process(target=work, args=(*arguments, theirs), daemon=True)
     process.start()
     theirs.close()
     try:
@@ -364,13 +354,13 @@ def assert_vectors(snapshot: Snapshot) -> None:
         assert np.abs(stored.astype(np.float64) - meant).max() < 1e-3
 
 
-def test_nothing_acknowledged_is_lost_by_kill_9(place: Path, processes: Any) -> None:
+def test_nothing_acknowledged_is_lost_by_kill_9(place: Path) -> None:
     """Killed again and again: each time all that was acknowledged is there, and no half."""
     seed = random.SystemRandom().getrandbits(32)
     chance = random.Random(seed)
     witness = Witness({}, {})
     for kill in range(KILLS):
-        with child(processes, work_until_killed, place, seed + kill) as (process, pipe):
+        with child(work_until_killed, place, seed + kill) as (process, pipe):
             messages = received(pipe)
             whole_steps = chance.randint(0, 6)
             witness = witness.told(itertools.islice(messages, 2 * whole_steps + 1))
@@ -387,11 +377,11 @@ def test_nothing_acknowledged_is_lost_by_kill_9(place: Path, processes: Any) -> 
     assert len(found) > 20, "the children got to do something"
 
 
-def test_a_store_killed_while_it_is_made_can_be_made(tmp_path: Path, processes: Any) -> None:
+def test_a_store_killed_while_it_is_made_can_be_made(tmp_path: Path) -> None:
     """However far its making came, the same call makes it, and it is sound."""
     for kill in range(8):
         place = tmp_path / str(kill)
-        with child(processes, make_store, place) as (process, pipe):
+        with child(make_store, place) as (process, pipe):
             assert pipe.recv() == "begun"
             time.sleep(0.01 * kill)
             process.kill()
@@ -409,12 +399,12 @@ def test_a_store_killed_while_it_is_made_can_be_made(tmp_path: Path, processes: 
             assert library.check() == []
 
 
-def test_processes_at_once_lose_nothing_of_each_other(place: Path, processes: Any) -> None:
+def test_processes_at_once_lose_nothing_of_each_other(place: Path) -> None:
     """Two that write in one collection and one that reads: all of both is there, and sound."""
     with (
-        child(processes, work_in_company, place, "ann", 15) as (_, ann),
-        child(processes, work_in_company, place, "bob", 15) as (_, bob),
-        child(processes, read_in_company, place) as (_, reader),
+        child(work_in_company, place, "ann", 15) as (_, ann),
+        child(work_in_company, place, "bob", 15) as (_, bob),
+        child(read_in_company, place) as (_, reader),
     ):
         done = [list(received(pipe)) for pipe in (ann, bob)]
         reader.send("stop")

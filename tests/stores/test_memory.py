@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 import lookalike
-from lookalike.content.files import recall, remember
+from lookalike.content.files import read_cache, write_cache
 from lookalike.library.collection.collection import Collection
 
 VECTORS = np.random.default_rng(5).normal(size=(60, 6))
@@ -31,7 +31,7 @@ def memory_of(place: Path) -> Path:
 
 def lists_in(place: Path) -> dict[str, NDArray[np.float32]]:
     """The neighbour lists that the last process left."""
-    kept = recall(memory_of(place))
+    kept = read_cache(memory_of(place))
     assert kept is not None
     return {name: kept[1][name] for name in ("pks", "near", "similarities")}
 
@@ -74,11 +74,11 @@ def test_the_next_process_decides_as_one_that_knows_nothing(place: Path) -> None
 
 def test_the_next_process_begins_with_the_memory(place: Path) -> None:
     """Or it would search everything again: here one list says what no search would find."""
-    kept = recall(memory_of(place))
+    kept = read_cache(memory_of(place))
     assert kept is not None
     mark, arrays = kept
     arrays["similarities"][30, 0] = 0.875
-    remember(memory_of(place), mark, arrays)
+    write_cache(memory_of(place), mark, arrays)
 
     with opened(place) as collection:
         collection.label({IDS[50]: "Z"})
@@ -134,16 +134,16 @@ def test_what_is_forgotten_is_in_no_memory(place: Path) -> None:
 def test_a_memory_that_cannot_be_kept_stops_nobody(tmp_path: Path) -> None:
     nowhere = tmp_path / "absent" / "field.npz"
 
-    remember(nowhere, {"seen": 1}, {"pks": np.arange(3)})
+    write_cache(nowhere, {"seen": 1}, {"pks": np.arange(3)})
 
-    assert recall(nowhere) is None
+    assert read_cache(nowhere) is None
 
 
 def test_a_memory_gives_back_what_was_kept(tmp_path: Path) -> None:
     path = tmp_path / "field.npz"
-    remember(path, {"seen": 1, "labels": ["ü > ß"]}, {"pks": np.arange(3)})
+    write_cache(path, {"seen": 1, "labels": ["ü > ß"]}, {"pks": np.arange(3)})
 
-    kept = recall(path)
+    kept = read_cache(path)
 
     assert kept is not None
     assert kept[0] == {"seen": 1, "labels": ["ü > ß"]}

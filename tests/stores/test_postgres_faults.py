@@ -181,7 +181,7 @@ class TestRights:
 
         said = refused(as_user(url, POOR, PASSWORD), StoreUnwritable)
 
-        assert "use the one who made the store" in said
+        assert "use the user who created the store" in said
         run(f"DROP OWNED BY {POOR}", url=url)
 
 
@@ -262,7 +262,7 @@ class TestMeanwhile:
         values: dict[str, Any] = {"namespace": "n", "kind": "bucket", "created_at": 1.0}
 
         for name, spec in ((text, {}), ("fine", {"a": text})):
-            with pytest.raises(BadInput, match="PostgreSQL cannot keep"), store.write() as txn:
+            with pytest.raises(BadInput, match="PostgreSQL cannot store"), store.write() as txn:
                 txn.insert(schema.resource, [{**values, "name": name, "spec": spec}])
         with store.write() as txn:
             txn.insert(schema.resource, [{**values, "name": "\\u0000", "spec": {"a": "\\u0000"}}])

@@ -286,7 +286,7 @@ class TestCopy:
             library.create_bucket("ours")
             other.create_bucket("theirs")
 
-        with pytest.raises(Conflict, match="holds something already"):
+        with pytest.raises(Conflict, match="is not empty"):
             copy_store(str(tmp_path / "store"), url)
         with pytest.raises(BadInput, match="onto itself"):
             copy_store(url, url)

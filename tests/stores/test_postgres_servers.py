@@ -6,7 +6,6 @@ import json
 import os
 import runpy
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ import patient
 from databases import database, prepared, server
 from lookalike.extractors.registry import extractors
 from lookalike.testing.fakes import write_plugin
+from processes import Command
 from serving import Served
 
 KILLS = 3
@@ -50,18 +50,16 @@ def environment(place: Path) -> dict[str, str]:
 
 
 @contextmanager
-def working(url: str, place: Path) -> Iterator[subprocess.Popen[bytes]]:
+def working(url: str, place: Path) -> Iterator[Command]:
     """Start `lookalike worker`; it is killed at the end if it has not ended by then."""
-    command = [sys.executable, "-m", "lookalike", "--store", url, "worker"]
-    with (place / "worker.log").open("ab") as log:
-        process = subprocess.Popen(
-            command, env={**os.environ, **environment(place)}, stdout=log, stderr=log
-        )
+    told = {**os.environ, **environment(place)}
+    command = ("--store", url, "worker")
+    process = Command(*command, environment=told, output=place / "worker.log")
     try:
         yield process
     finally:
         process.kill()
-        process.wait()
+        process.wait(60)
 
 
 @contextmanager

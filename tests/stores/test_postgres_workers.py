@@ -309,14 +309,14 @@ class TestAlarms:
             things.add(vectors=np.eye(4), ids=list("abcd"))
             things.watch(coverage=(0.5, None), webhook=receiver.url)
             receiver.may_answer.clear()
-            first = threading.Thread(target=watch_of(one.runtime).look)
+            first = threading.Thread(target=watch_of(one.runtime).check)
             first.start()
             assert ended(lambda: len(receiver.got) == 1)
 
-            watch_of(two.runtime).look()  # while the receiver has not answered
+            watch_of(two.runtime).check()  # while the receiver has not answered
             receiver.may_answer.set()
             first.join()
-            watch_of(two.runtime).look()
+            watch_of(two.runtime).check()
 
             assert receiver.types == ["alarm.raised"]
             ((headers, _),) = receiver.got

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from lookalike.classifier.graph.search import (
+    NO_ID,
     NO_SIMILARITY,
-    NOBODY,
     Floats,
     Ids,
     merge,
@@ -64,7 +64,7 @@ def sorted_lists(pairs: list[list[tuple[int, float]]], k: int) -> tuple[list[Any
         sorted(((i, s) for i, s in row if s > NO_SIMILARITY), key=lambda pair: (-pair[1], pair[0]))
         for row in pairs
     ]
-    filled = [(row + [(NOBODY, float(NO_SIMILARITY))] * k)[:k] for row in best]
+    filled = [(row + [(NO_ID, float(NO_SIMILARITY))] * k)[:k] for row in best]
     return [[i for i, _ in row] for row in filled], [[s for _, s in row] for row in filled]
 
 
@@ -382,7 +382,7 @@ def test_a_gap_in_the_vectors_is_refused() -> None:
     with stored(rows[:10]) as (file, folder):
         (folder / "vectors" / "1.0.f16").unlink()
 
-        with pytest.raises(StoreCorrupt, match=r"1\.0\.f16 holds 0 vectors"):
+        with pytest.raises(StoreCorrupt, match=r"1\.0\.f16 has 0 vectors"):
             file.append(10, rows[10:])
         with pytest.raises(StoreCorrupt, match="restore"):
             file.rows(10)

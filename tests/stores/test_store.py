@@ -87,7 +87,7 @@ def test_a_directory_with_other_files_is_no_store(tmp_path: Path) -> None:
     """It is refused by name, and nothing is put into it."""
     (tmp_path / "holiday.jpg").write_bytes(b"x")
 
-    with pytest.raises(NotAStore, match="holds other files") as caught:
+    with pytest.raises(NotAStore, match="has other files") as caught:
         SqliteStore(tmp_path)
 
     assert str(tmp_path) in str(caught.value)
@@ -573,7 +573,7 @@ def test_reading_lost_vectors_is_an_error_that_names_the_file(place: Path) -> No
 
         os.truncate(place / "vectors" / f"{space.pk}.0.f16", 1000)
 
-        with pytest.raises(StoreCorrupt, match=rf"{space.pk}\.0\.f16 holds 31 vectors"):
+        with pytest.raises(StoreCorrupt, match=rf"{space.pk}\.0\.f16 has 31 vectors"):
             snapshot.vectors(space, pks)
         with pytest.raises(StoreCorrupt, match="restore the file from a backup"):
             snapshot.above(space, vectors[0], 0.5)

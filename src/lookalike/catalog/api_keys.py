@@ -94,7 +94,9 @@ class Access:
         Raises BadInput for an unknown scope, or an invalid name or namespace.
         """
         if not _NAME.fullmatch(name):
-            raise BadInput(f"{name!r} is no name for a key: use 1 to 100 printable characters")
+            raise BadInput(
+                f"{name!r} is not a valid name for a key: use 1 to 100 printable characters"
+            )
         if namespace is not None:
             check_namespace(namespace)
         id, secret = secrets.token_hex(_ID_BYTES), secrets.token_urlsafe(_SECRET_BYTES)
@@ -167,7 +169,7 @@ class Access:
         holds = _same(_digest(secret), _NO_DIGEST if row is None else bytes(row.sha256))
         if row is None or not holds or row.revoked_at is not None:
             raise Unauthorized(
-                "this key is unknown or was revoked; `lookalike keys list` shows those that hold"
+                "this key is unknown or was revoked; `lookalike keys list` shows the valid ones"
             )
         return Caller(row.name, Scope(row.scope), row.namespace, row.id)
 
@@ -195,7 +197,8 @@ def check_namespace(namespace: str) -> None:
     """Raise BadInput for an invalid namespace."""
     if not _NAMESPACE.fullmatch(namespace):
         raise BadInput(
-            f"{namespace[:100]!r} is no namespace: use 1 to 100 letters, digits, '_' and '-'"
+            f"{namespace[:100]!r} is not a valid namespace: use 1 to 100 letters, digits, '_' and "
+            "'-'"
         )
 
 
@@ -219,7 +222,7 @@ def _scope(scope: Scope | str) -> Scope:
         return Scope(scope)
     except ValueError:
         known = ", ".join(Scope)
-        raise BadInput(f"{scope!r} is no scope of a key; known: {known}") from None
+        raise BadInput(f"{scope!r} is not a scope of a key; known: {known}") from None
 
 
 def _find(snapshot: Snapshot, id: str) -> Row[Any] | None:
@@ -300,8 +303,8 @@ def webhook_headers(secret: str, id: str, now: float, body: bytes) -> dict[str, 
             key = base64.b64decode(secret.removeprefix(_WEBHOOK_PREFIX), validate=True)
         except binascii.Error as error:
             raise BadSetting(
-                "LOOKALIKE_WEBHOOK_SECRET begins with 'whsec_', and no base64 follows; make one "
-                "with `openssl rand -base64 32`"
+                "LOOKALIKE_WEBHOOK_SECRET begins with 'whsec_', but the rest is not base64; make "
+                "one with `openssl rand -base64 32`"
             ) from error
     timestamp = str(math.floor(now))
     message = f"{id}.{timestamp}.".encode() + body

@@ -21,7 +21,7 @@ from sqlalchemy import func, select
 from lookalike.classifier.graph.metric import Blend, Whitening, blend
 from lookalike.classifier.graph.projection import Axes, Layout, ReportProgress, lay_out
 from lookalike.classifier.graph.search import Ids
-from lookalike.content.files import recall, remember
+from lookalike.content.files import read_cache, write_cache
 from lookalike.stores import schema
 from lookalike.stores.base import Packed, Snapshot, Store, StoredSpace, stored_space
 from lookalike.stores.locks import FairLock
@@ -142,11 +142,11 @@ class Layouts:
             "mean": layout.axes.frame.mean,
             "basis": layout.axes.basis,
         }
-        remember(self._file(space), mark, arrays)
+        write_cache(self._file(space), mark, arrays)
         self._written[space.pk] = len(layout)
 
     def _read(self, space: StoredSpace) -> Layout | None:
-        kept = recall(self._file(space))
+        kept = read_cache(self._file(space))
         if kept is None:
             return None
         mark, arrays = kept
@@ -160,14 +160,14 @@ class Layouts:
 
 def move_cached_slots(file: Path, packed: Packed) -> None:
     """Update the layout file of a space after compaction moved its vectors to other slots."""
-    kept, space = recall(file), packed.space
+    kept, space = read_cache(file), packed.space
     if kept is None:
         return
     mark, arrays = kept
     slots = packed.moved(arrays["slots"])
     before = _mark(replace(space, generation=space.generation - 1))
     if slots is not None and before.items() <= mark.items():
-        remember(file, mark | _mark(space), arrays | {"slots": slots})
+        write_cache(file, mark | _mark(space), arrays | {"slots": slots})
 
 
 def space_version(snapshot: Snapshot, space: StoredSpace) -> SpaceVersion:
@@ -299,25 +299,25 @@ def scores(confidence: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     return np.where(known, scaled, NO_SCORE).astype(np.uint8)
 
 
-def packed(told: Map, more: Mapping[str, Any] | None = None) -> bytes:
+def packed(embedding_map: Map, more: Mapping[str, Any] | None = None) -> bytes:
     """Return a map in the wire format.
 
     Empty ids are left out; `more` is added to the legend.
     """
     legend = {
-        "collection": told.collection,
-        "field": told.field,
-        "labels": [[one.name, one.count] for one in told.labels],
+        "collection": embedding_map.collection,
+        "field": embedding_map.field,
+        "labels": [[one.name, one.count] for one in embedding_map.labels],
         "states": [state.name.lower() for state in State],
-        "snapshot": told.snapshot,
-        "made_of": told.made_of,
-        "outgrown": told.outgrown,
-        **({"ids": told.ids} if told.ids else {}),
+        "snapshot": embedding_map.snapshot,
+        "made_of": embedding_map.made_of,
+        "outgrown": embedding_map.outgrown,
+        **({"ids": embedding_map.ids} if embedding_map.ids else {}),
         **(more or {}),
     }
     text = json.dumps(legend, ensure_ascii=False).encode()
-    columns = [getattr(told, name).astype(kind).tobytes() for name, kind in _COLUMNS]
-    return b"".join([_number(len(told)), *columns, _number(len(text)), text])
+    columns = [getattr(embedding_map, name).astype(kind).tobytes() for name, kind in _COLUMNS]
+    return b"".join([_number(len(embedding_map)), *columns, _number(len(text)), text])
 
 
 def unpacked(data: bytes) -> Map:

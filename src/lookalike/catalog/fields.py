@@ -20,7 +20,7 @@ from lookalike.stores.base import (
     Snapshot,
     StoredSpace,
     conditions,
-    in_force,
+    is_current_space,
     members_from,
     stored_space,
 )
@@ -94,14 +94,14 @@ def space_of(snapshot: Snapshot, collection_pk: int) -> StoredSpace:
 def space_in_force(snapshot: Snapshot, collection_pk: int) -> StoredSpace | None:
     """Return the current space of a collection's documents; None before the first."""
     table = schema.space
-    rows = snapshot.rows(select(table).where(in_force(table, collection_pk)))
+    rows = snapshot.rows(select(table).where(is_current_space(table, collection_pk)))
     return stored_space(rows[0]) if rows else None
 
 
-def in_force_since(snapshot: Snapshot, field_pk: int) -> int:
+def current_space_since(snapshot: Snapshot, field_pk: int) -> int:
     """Return the operation that switched a field to its current space; 0 for the first."""
     table, space = schema.field, schema.space
-    query = select(space.c.since).join(table, in_force(space, table.c.collection_pk))
+    query = select(space.c.since).join(table, is_current_space(space, table.c.collection_pk))
     rows = snapshot.rows(query.where(table.c.pk == field_pk))
     return (rows[0].since or 0) if rows else 0
 
@@ -160,7 +160,7 @@ def _as_named(snapshot: Snapshot, field_pk: int, taxonomy: Taxonomy) -> Taxonomy
     if not taxonomy.targets:
         return taxonomy
     naming = naming_of(snapshot, owner_of(snapshot, field_pk))
-    named = {naming.one_meant(label): target for label, target in taxonomy.targets.items()}
+    named = {naming.resolve_one(label): target for label, target in taxonomy.targets.items()}
     own = {label: target for label, target in taxonomy.targets.items() if label in named}
     return replace(taxonomy, targets=named | own)
 
@@ -170,7 +170,7 @@ def dependents(snapshot: Snapshot, field_pk: int) -> list[int]:
     table, space = schema.field, schema.space
     query = (
         select(table.c.pk)
-        .join(space, in_force(space, table.c.collection_pk))
+        .join(space, is_current_space(space, table.c.collection_pk))
         .where(table.c.reference_field_pk == field_pk)
         .order_by(table.c.pk)
     )
@@ -191,8 +191,8 @@ def _fields_with_spaces() -> Select[Any]:
         )
         .add_columns(its.c.members.label("its_members"))
         .join(reference, reference.c.pk == table.c.reference_field_pk)
-        .outerjoin(own, in_force(own, table.c.collection_pk))
-        .outerjoin(its, in_force(its, reference.c.collection_pk))
+        .outerjoin(own, is_current_space(own, table.c.collection_pk))
+        .outerjoin(its, is_current_space(its, reference.c.collection_pk))
     )
 
 

@@ -353,7 +353,7 @@ def seconds_of(value: object) -> float:
         seconds = (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError) as error:
         raise BadInput(
-            f"{value!r} is no time: write it like '2026-01-31T12:00:00Z', or as seconds"
+            f"{value!r} is not a time: write it like '2026-01-31T12:00:00Z', or as seconds"
         ) from error
     assert math.isfinite(seconds), "a date is finite"
     return seconds

@@ -312,12 +312,12 @@ class _Parser:
         if not isinstance(raw, Mapping):
             raise BadInput(f"a filter is an object or a list, not {_shown(raw)}")
         fold = _folding(raw, fold=fold)
-        said = {key: value for key, value in raw.items() if key != _CASE}
-        if all(key in _GROUPS for key in said):
-            return self._group(said, depth, fold=fold)
-        if any(name in said for name in _CONDITION):
-            return self._condition(said, fold=fold)
-        return self._short(said)
+        rest = {key: value for key, value in raw.items() if key != _CASE}
+        if all(key in _GROUPS for key in rest):
+            return self._group(rest, depth, fold=fold)
+        if any(name in rest for name in _CONDITION):
+            return self._condition(rest, fold=fold)
+        return self._short(rest)
 
     def _group(self, raw: Mapping[str, Any], depth: int, *, fold: bool) -> Filter:
         parts: list[Filter] = []

@@ -71,7 +71,7 @@ def erase_names(txn: Txn, field_pk: int, names: Collection[str]) -> None:
             detail["sources"] = sources
         if "labels" in detail:
             detail["labels"] = {
-                one: said for one, said in detail["labels"].items() if one not in names
+                one: value for one, value in detail["labels"].items() if one not in names
             }
         if "parts" in detail:
             detail["parts"] = {one: pks for one, pks in detail["parts"].items() if one not in names}
@@ -88,22 +88,22 @@ def current_name(snapshot: Snapshot, field_pk: int, label: str) -> str:
     if not naming.aliases:
         return label
     path = path_of(label, _separator(snapshot, field_pk))
-    today = naming.one_meant(path)
+    today = naming.resolve_one(path)
     return label if today == path else today
 
 
 def resolved_label(snapshot: Snapshot, field_pk: int, label: str) -> str:
     """Return the label that would be stored if this one was given in a field now."""
     naming = naming_of(snapshot, owner_of(snapshot, field_pk))
-    return naming.one_meant(path_of(label, _separator(snapshot, field_pk)))
+    return naming.resolve_one(path_of(label, _separator(snapshot, field_pk)))
 
 
 def why_not(snapshot: Snapshot, naming: Naming, label: str) -> str | None:
     """Return the reason why a label cannot be given any more; None if it can."""
-    meant = naming.meant(label)
+    meant = naming.resolve(label)
     if len(meant) > 1:
         return f"{label!r} was split into {' and '.join(map(repr, meant))}; say one of them"
-    retired = naming.retired_in(meant[0])
+    retired = naming.retired_by(meant[0])
     if retired is None:
         return None
     table = schema.operation

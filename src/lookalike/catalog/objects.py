@@ -19,8 +19,8 @@ from lookalike.catalog.resources import (
 )
 from lookalike.content.boxes import PartRegion, overlap, view_of
 from lookalike.errors import NotFound
-from lookalike.extractors.registry import COMBINED
-from lookalike.extractors.vectors import MEDIA_TYPE
+from lookalike.extractors.base import VECTOR_TYPE
+from lookalike.extractors.combined import COMBINED
 from lookalike.model import Blob, Object, Origin, Status
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn, conditions, one_of
@@ -34,7 +34,7 @@ TEXT_KEYS = ("text", "description", "title", "caption")
 _LOOK_AHEAD = 100
 _IN_LIST = 5000
 _BLOB = tuple(one.name for one in fields(Blob))
-_SAID = (Origin.HUMAN, Origin.IMPORT)
+_GIVEN = (Origin.HUMAN, Origin.IMPORT)
 _WAITING_RANK = (Status.PENDING, Status.PROCESSING, Status.FAILED)
 
 
@@ -247,7 +247,7 @@ def labels_as_they_stand(
     """Return the metadata of objects, by pk; a retracted label in it is None."""
     labels = _labels(snapshot, [pk for pk, one in metadata.items() if one])
     return {
-        pk: {**one, **{name: said for name, said in labels.get(pk, {}).items() if name in one}}
+        pk: {**one, **{name: label for name, label in labels.get(pk, {}).items() if name in one}}
         for pk, one in metadata.items()
     }
 
@@ -281,7 +281,7 @@ def waiting_dimension(snapshot: Snapshot, collection: CollectionRow) -> int | No
     for row in snapshot.rows(query):
         blobs = [Blob(**blob) for blob in row.blobs]
         for blob in input_of(collection, blobs, row.metadata) or ():
-            if blob.media_type == MEDIA_TYPE:
+            if blob.media_type == VECTOR_TYPE:
                 return blob.size_bytes // 4
     return None
 
@@ -328,16 +328,16 @@ def _labels(snapshot: Snapshot, pks: Sequence[int]) -> dict[int, dict[str, str |
     homes = {pk: collection_row(snapshot, pk) for pk in {row.collection_pk for row in rows}}
     found: dict[int, dict[str, str | None]] = {}
     for row in rows:
-        said = row.label if row.origin in _SAID else None
+        label = row.label if row.origin in _GIVEN else None
         source = homes[row.collection_pk].source_of(row.name)
         labels = found.setdefault(row.object_pk, {})
-        labels[source] = said if said is not None else labels.get(source)
+        labels[source] = label if label is not None else labels.get(source)
     return found
 
 
 def _overlaid(metadata: Mapping[str, Any], labels: Mapping[str, str | None]) -> dict[str, Any]:
-    said = {name: label for name, label in labels.items() if label is not None or name in metadata}
-    return {**metadata, **said}
+    shown = {name: label for name, label in labels.items() if label is not None or name in metadata}
+    return {**metadata, **shown}
 
 
 # --- forgotten parts: remembered by their box, so that none comes back ---------------------------

@@ -71,7 +71,7 @@ def sort_from(field: str, direction: str | None = None) -> Sort:
     if direction is None:
         return Sort(check_field(field.removeprefix("-")), field.startswith("-"))
     if direction.lower() not in _DIRECTIONS:
-        raise BadInput(f"a sort goes 'asc' or 'desc', not {direction!r}")
+        raise BadInput(f"the direction of a sort is {direction!r}; give 'asc' or 'desc'")
     return Sort(check_field(field), _DIRECTIONS[direction.lower()])
 
 
@@ -104,7 +104,7 @@ class Paging:
         """Return the page that begins after `offset` rows. Raises BadInput."""
         _check_limit(limit)
         if not 0 <= offset < _LARGEST:
-            raise BadInput(f"an offset counts rows from 0, not {offset}")
+            raise BadInput(f"the offset is {offset}; give 0 or more")
         rows = self._with_value(limit + 1, offset, _Place(None, None))
         if len(rows) <= limit:
             skipped = 0 if rows else offset - self._count_values(offset)
@@ -193,10 +193,14 @@ def _decoded(cursor: str, of: str) -> _Place:
         whose, pk, key = json.loads(text, parse_constant=_refuse)
         str(key).encode()
     except (binascii.Error, ValueError, TypeError, RecursionError) as error:
-        raise BadInput(f"{cursor[:40]!r} is no cursor: take the 'next_cursor' of a page") from error
+        raise BadInput(
+            f"{cursor[:40]!r} is not a cursor: give the 'next_cursor' of a page"
+        ) from error
     known = isinstance(key, str | int | float | None) and isinstance(pk, int)
     if whose != of or not known or any(abs(n) >= _LARGEST for n in (pk, key) if type(n) is int):
-        raise BadInput("the cursor is of another list: filter and sort must be the same all along")
+        raise BadInput(
+            "the cursor belongs to another list: keep filter and sort the same for all pages"
+        )
     return _Place(pk, key)
 
 

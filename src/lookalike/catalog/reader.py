@@ -17,10 +17,10 @@ from lookalike.catalog.references import ReferenceBook
 from lookalike.catalog.resources import CollectionRow
 from lookalike.classifier.calibration.decision_rule import (
     DecisionRule,
+    current_decision_rule,
     decision_rule_from,
-    decision_rule_in_force,
 )
-from lookalike.classifier.graph.search import NOBODY, Ids, ReferenceArrays, nearest, shares
+from lookalike.classifier.graph.search import NO_ID, Ids, ReferenceArrays, nearest, shares
 from lookalike.errors import BadInput, NotFound
 from lookalike.labels import Codes
 from lookalike.model import (
@@ -54,11 +54,11 @@ class FieldRow:
     reference_field_pk: int
     limit: float | None
     temperature: float
-    standard: DecisionRule | None
+    decision_rule: DecisionRule | None
 
     def limit_of(self, label: str | None) -> float | None:
         """Return the confidence from which on a label is given."""
-        limits = {} if self.standard is None else self.standard.limits
+        limits = {} if self.decision_rule is None else self.decision_rule.limits
         return limits.get(str(label), self.limit)
 
     @property
@@ -190,7 +190,7 @@ class Reader:
             [
                 Near(pk, str(codes.name(code)), similarity, share)
                 for pk, code, similarity, share in zip(*row, strict=True)
-                if pk != NOBODY
+                if pk != NO_ID
             ]
             for row in zip(*(one.tolist() for one in found), strict=True)
         ]
@@ -215,10 +215,10 @@ class Reader:
         }
 
 
-def with_rule(field: FieldRow, standard: DecisionRule | None) -> FieldRow:
+def with_rule(field: FieldRow, decision_rule: DecisionRule | None) -> FieldRow:
     """Return a field with another decision rule."""
-    limit, temperature = _limit(field.taxonomy, standard)
-    return replace(field, standard=standard, limit=limit, temperature=temperature)
+    limit, temperature = _limit(field.taxonomy, decision_rule)
+    return replace(field, decision_rule=decision_rule, limit=limit, temperature=temperature)
 
 
 def document_query(collection_pk: int, field_pk: int) -> Select[Any]:
@@ -249,23 +249,23 @@ def _one_of(kind: type[_Choice], name: str) -> _Choice:
         return kind(name)
     except ValueError:
         known = ", ".join(kind)
-        raise BadInput(f"{name!r} is no {kind.__name__.lower()}; known: {known}") from None
+        raise BadInput(f"{name!r} is not a known {kind.__name__.lower()}; known: {known}") from None
 
 
 def _field_row(row: Any) -> FieldRow:
     taxonomy = taxonomy_from(row.taxonomy)
-    standard = decision_rule_from(row.standard)
-    limit, temperature = _limit(taxonomy, standard)
+    decision_rule = decision_rule_from(row.standard)
+    limit, temperature = _limit(taxonomy, decision_rule)
     return FieldRow(
-        row.pk, row.name, taxonomy, row.reference_field_pk, limit, temperature, standard
+        row.pk, row.name, taxonomy, row.reference_field_pk, limit, temperature, decision_rule
     )
 
 
-def _limit(taxonomy: Taxonomy, standard: DecisionRule | None) -> tuple[float | None, float]:
+def _limit(taxonomy: Taxonomy, decision_rule: DecisionRule | None) -> tuple[float | None, float]:
     """Return the current threshold, and the temperature of the shares of matches."""
-    if taxonomy.confidence_threshold is not None or standard is None:
+    if taxonomy.confidence_threshold is not None or decision_rule is None:
         return taxonomy.confidence_threshold, _NEAREST_ONLY
-    return standard.limit, _EVIDENCE_TEMPERATURE
+    return decision_rule.limit, _EVIDENCE_TEMPERATURE
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,16 +370,16 @@ class LabelState(NamedTuple):
 
         Every answer adds something if people disagree on the document.
         """
-        said = (self.label, self.origin, self.actor)
-        return said != (label, Origin.HUMAN, actor) or self.contested
+        given = (self.label, self.origin, self.actor)
+        return given != (label, Origin.HUMAN, actor) or self.contested
 
 
 def suspects_of(snapshot: Snapshot, field_pk: int) -> set[tuple[int, str]]:
     """Return the references of a field that look wrong in any field: document pk and label."""
     table = schema.field
     query = select(table.c.standard).where(table.c.reference_field_pk == field_pk)
-    standards = [decision_rule_in_force(row.standard) for row in snapshot.rows(query)]
-    return {one for standard in standards if standard for one in standard.suspects}
+    rules = [current_decision_rule(row.standard) for row in snapshot.rows(query)]
+    return {one for rule in rules if rule for one in rule.suspects}
 
 
 def unconfirmed(snapshot: Snapshot, field_pk: int, pks: Iterable[int]) -> set[tuple[int, str]]:

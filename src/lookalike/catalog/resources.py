@@ -218,10 +218,13 @@ def check_name(kind: Kind, name: str) -> None:
     if not _NAME.fullmatch(name):
         shown = repr(name[:100]) + ("…" if len(name) > 100 else "")
         raise BadInput(
-            f"{shown} is no name for a {kind.value}: use 3 to 100 letters, digits, '_' and '-'"
+            f"{shown} is not a valid name for a {kind.value}: use 3 to 100 letters, digits, '_' "
+            "and '-'"
         )
     if name.startswith(kind.prefix):
-        raise BadInput(f"{name!r} begins like an id of a {kind.value}; leave {kind.prefix!r} away")
+        raise BadInput(
+            f"{name!r} starts like an id of a {kind.value}; use a name without {kind.prefix!r}"
+        )
 
 
 def _all(snapshot: Snapshot, kind: Kind) -> Sequence[Row[Any]]:

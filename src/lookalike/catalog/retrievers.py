@@ -185,12 +185,12 @@ def _given(raw: Mapping[str, Any], number: int) -> _Given:
         _check(raw, _NESTED, f"stage {number}")
         config = raw["config"]
         if not isinstance(config, Mapping):
-            raise BadInput(f"the config of stage {number} is no object")
+            raise BadInput(f"the config of stage {number} is not an object")
         kind = config.get("stage_id") or raw.get("stage_name")
         _check(config, {"stage_id", "parameters", "description"}, f"the config of stage {number}")
         parameters = config.get("parameters") or raw.get("parameters") or {}
         if not isinstance(parameters, Mapping):
-            raise BadInput(f"the parameters of stage {number} are no object")
+            raise BadInput(f"the parameters of stage {number} are not an object")
     else:
         _check(raw, _FLAT, f"stage {number}")
         kind = raw.get("stage_type") or raw.get("type")
@@ -234,7 +234,7 @@ def _searching(parameters: Mapping[str, Any], number: int) -> Searching:
     if searches is None:
         searches = [{key: parameters[key] for key in _ONE_SEARCH & parameters.keys()}]
     if not isinstance(searches, list):
-        raise BadInput(f"the searches of stage {number} are no list")
+        raise BadInput(f"the searches of stage {number} are not a list")
     queries = tuple(_query(one, parameters, number, top_k) for one in searches)
     inner = [one["filters"] for one in searches if one.get("filters")]
     if inner:
@@ -246,7 +246,7 @@ def _searching(parameters: Mapping[str, Any], number: int) -> Searching:
 def _collections(search: Mapping[str, Any], number: int) -> list[str]:
     names = search.get("collection_identifiers") or search.get("collection_ids") or []
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise BadInput(f"collection_identifiers of stage {number} are no list of names")
+        raise BadInput(f"collection_identifiers of stage {number} are not a list of names")
     return names
 
 
@@ -254,7 +254,7 @@ def _query(
     search: Mapping[str, Any], parameters: Mapping[str, Any], number: int, top_k: int
 ) -> Query:
     if not isinstance(search, Mapping):
-        raise BadInput(f"a search of stage {number} is no object")
+        raise BadInput(f"a search of stage {number} is not an object")
     _check(search, _ONE_SEARCH, f"a search of stage {number}")
     floor = _number(search, "min_score", number)
     if floor is None:

@@ -79,7 +79,7 @@ def standby_spaces(snapshot: Snapshot, collection_pk: int) -> list[StandbySpace]
     ]
 
 
-def in_force_now(snapshot: Snapshot, space: StoredSpace) -> bool:
+def is_still_current(snapshot: Snapshot, space: StoredSpace) -> bool:
     """Return whether a space is still the current one of its collection."""
     table = schema.space
     query = select(table.c.pk).where(table.c.pk == space.pk, table.c.beside.is_not(True))
@@ -119,7 +119,9 @@ def take_lease(txn: Txn, space: StoredSpace, owner: str, here_s: float) -> None:
     table = schema.space
     rows = txn.rows(select(table).where(table.c.pk == space.pk, table.c.beside.is_(True)))
     if not rows:
-        raise Conflict(f"{space.name} is not beside any more: it is in force, or was removed")
+        raise Conflict(
+            f"{space.name} is not a standby space any more: it is the current one, or was removed"
+        )
     other, lasts = rows[0].owner, (rows[0].expires_at or 0.0) > time_of(txn, here_s)
     if other not in (None, owner) and lasts and not has_died(other):
         raise Conflict(
@@ -307,14 +309,14 @@ def forget_parts(txn: Txn, objects: Iterable[int], documents: Iterable[int]) -> 
 
 def delete_stale_findings(txn: Txn, collection_pk: int, objects: Sequence[int]) -> None:
     """Erase the findings of objects that are extracted again."""
-    beside = standby_spaces(txn, collection_pk)
-    if not beside:
+    standby = standby_spaces(txn, collection_pk)
+    if not standby:
         return
     finding, document = schema.finding, schema.document
     query = select(document.c.pk).where(document.c.collection_pk == collection_pk)
     chosen = conditions(document.c.object_pk, objects)
     pks = np.array([row.pk for one in chosen for row in txn.rows(query.where(one))], np.int64)
-    for one in beside:
+    for one in standby:
         txn.erase_vectors(one.space, pks)
         for these in conditions(finding.c.object_pk, objects):
             txn.execute(delete(finding).where(finding.c.space_pk == one.space.pk, these))

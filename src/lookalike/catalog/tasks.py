@@ -73,8 +73,8 @@ def time_of(snapshot: Snapshot, here_s: float) -> float:
 
     It is the database's clock, or `here_s`, this machine's, if the database has none.
     """
-    told = snapshot.time_s()
-    return here_s if told is None else told
+    store_s = snapshot.time_s()
+    return here_s if store_s is None else store_s
 
 
 def new_owner() -> str:
@@ -251,7 +251,7 @@ def forget_task(txn: Txn, task: Task) -> None:
 
 
 def cancel_task(txn: Txn, id: str) -> bool:
-    """Delete a task that nobody has begun; return whether that was so."""
+    """Delete a task that no worker has begun; return whether it was deleted."""
     table = schema.task
     waiting = (table.c.id == id) & (table.c.status == Status.PENDING)
     return txn.execute(table.delete().where(waiting)) > 0

@@ -50,7 +50,7 @@ def taxonomy_of(collection: str, field: str, rule: RuleArguments) -> Taxonomy:
     if not 2 <= rule.top_k <= 100:
         raise BadInput(f"top_k is {rule.top_k}; use 2 to 100")
     if rule.exclusive not in (None, "", "image"):
-        raise BadInput(f"exclusive is {rule.exclusive!r}; say 'image', or leave it away")
+        raise BadInput(f"exclusive is {rule.exclusive!r}; give 'image', or leave it out")
     threshold, target = rule.confidence_threshold, rule.target_precision
     return Taxonomy(
         field=check_label(field),
@@ -71,10 +71,10 @@ def taxonomy_of(collection: str, field: str, rule: RuleArguments) -> Taxonomy:
 def check_rule(collection: str, known: Taxonomy, rule: RuleArguments) -> None:
     """Raise Conflict if a rule would change what is fixed in an existing field."""
     for name in ("exclusive", "low_quality"):
-        now, said = getattr(known, name), getattr(rule, name)
-        if said not in (None, now):
+        current, given = getattr(known, name), getattr(rule, name)
+        if given not in (None, current):
             raise Conflict(
-                f"the field {known.field!r} of {collection!r} has {name} {now!r}, which cannot "
+                f"the field {known.field!r} of {collection!r} has {name} {current!r}, which cannot "
                 "change; choose another field name"
             )
     other = rule.reference not in (None, known.reference)
@@ -137,14 +137,16 @@ def check_targets(targets: Mapping[str, float]) -> dict[str, float]:
 def check_target(value: float) -> float:
     """Return a target precision. Raises BadInput outside 0 < value ≤ 1."""
     if not 0 < value <= 1:
-        raise BadInput(f"{value} is no target: give a number above 0, up to 1, such as 0.95")
+        raise BadInput(
+            f"{value} is not a target precision: give a number above 0, up to 1, such as 0.95"
+        )
     return float(value)
 
 
 def check_share(value: float) -> float:
     """Return a threshold. Raises BadInput outside −1 … 1."""
     if not -1 <= value <= 1:
-        raise BadInput(f"{value} is no limit: give a number between 0 and 1, such as 0.95")
+        raise BadInput(f"{value} is not a threshold: give a number between 0 and 1, such as 0.95")
     return float(value)
 
 
@@ -240,7 +242,7 @@ def reference_of(snapshot: Snapshot, namespace: str, spec: Spec, own: str) -> st
         return own
     row = find(snapshot, namespace, Kind.COLLECTION, name)
     if row is None:
-        raise Conflict(f"there is no collection {name!r} yet to take labels from; make it first")
+        raise Conflict(f"there is no collection {name!r} to take labels from yet; create it first")
     return str(row.name)
 
 

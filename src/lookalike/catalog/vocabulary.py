@@ -16,7 +16,7 @@ from sqlalchemy import func, select
 
 from lookalike.catalog.label_names import naming_of, owner_of, why_not
 from lookalike.errors import BadInput
-from lookalike.labels import Naming, check_description, check_label, path_of, with_above
+from lookalike.labels import Naming, check_description, check_label, path_of, with_ancestors
 from lookalike.model import Answer
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, conditions
@@ -59,8 +59,8 @@ class LabelSet:
 
     def run_values(self) -> dict[str, Any]:
         """Return the arguments for `Collection.run`, as JSON values."""
-        said = {} if self.closed is None else {"closed_set": self.closed}
-        return said if self.labels is None else said | {"labels": dict(self.labels)}
+        closed = {} if self.closed is None else {"closed_set": self.closed}
+        return closed if self.labels is None else closed | {"labels": dict(self.labels)}
 
 
 NOT_GIVEN = LabelSet()
@@ -86,7 +86,7 @@ class Vocabulary:
 
     def why_outside(self, label: str) -> str | None:
         """Return the reason why a label, as given, is not in a closed set; None if it is."""
-        named = self.meant(label)
+        named = self.resolve(label)
         if not self.is_closed or named in self._declared or named in self._members:
             return None
         known = sorted(self._members)
@@ -99,17 +99,17 @@ class Vocabulary:
             "`new_labels`, or run with `labels`"
         )
 
-    def meant(self, label: str) -> str:
+    def resolve(self, label: str) -> str:
         """Return the current name of a label, as given."""
-        return self.naming.one_meant(path_of(label, self._separator))
+        return self.naming.resolve_one(path_of(label, self._separator))
 
     @cached_property
     def _declared(self) -> set[str]:
-        return with_above(self.naming.notes)
+        return with_ancestors(self.naming.notes)
 
     @cached_property
     def _members(self) -> set[str]:
-        return with_above(labels_in_use(self._snapshot, self._field_pk, self.naming))
+        return with_ancestors(labels_in_use(self._snapshot, self._field_pk, self.naming))
 
 
 def labels_in_use(snapshot: Snapshot, field_pk: int, naming: Naming) -> set[str]:
@@ -118,7 +118,7 @@ def labels_in_use(snapshot: Snapshot, field_pk: int, naming: Naming) -> set[str]
     A field that refers to another one has the labels of that one, too.
     """
     labels = {*naming.notes, *label_counts(snapshot, field_pk)}
-    return {label for label in labels if naming.retired_in(label) is None}
+    return {label for label in labels if naming.retired_by(label) is None}
 
 
 def shown_labels(snapshot: Snapshot, field_pk: int) -> list[str]:
@@ -127,7 +127,7 @@ def shown_labels(snapshot: Snapshot, field_pk: int) -> list[str]:
     naming = vocabulary.naming
     if vocabulary.is_closed:
         return sorted(labels_in_use(snapshot, field_pk, naming))
-    return sorted(label for label in naming.notes if naming.retired_in(label) is None)
+    return sorted(label for label in naming.notes if naming.retired_by(label) is None)
 
 
 def label_counts(snapshot: Snapshot, field_pk: int) -> Mapping[str, int]:

@@ -1,4 +1,4 @@
-"""The command line: thin, over the same library as Python. Errors become text here, once."""
+"""The command line `lookalike`: thin commands over the library; this module prints errors."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the command line; every error of ours becomes one line and exit code 1."""
+    """Run the command line; a LookalikeError becomes one line of text and exit code 1."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that is not UTF-8 is no reason to die
+            stream.reconfigure(errors="replace")  # do not fail on a terminal without UTF-8
     try:
         raise SystemExit(cli.main(prog_name="lookalike", standalone_mode=False))
     except LookalikeError as error:
@@ -28,8 +28,8 @@ def main() -> None:
         raise SystemExit(error.exit_code) from error
     except click.Abort as error:
         if isinstance(error.__cause__, KeyboardInterrupt):
-            _end("interrupted; run the same command again to go on", _INTERRUPTED, error)
-        _end("nothing was done", 1, error)
+            _end("interrupted; run the same command again to continue", _INTERRUPTED, error)
+        _end("cancelled; nothing was changed", 1, error)
 
 
 def _end(message: str, code: int, error: Exception) -> NoReturn:

@@ -1,16 +1,22 @@
-"""The command that shows a check sheet, writes it as a table, or confirms it."""
+"""The command that shows a check sheet, writes it to a table, or confirms it."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection as Some
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from lookalike.cli.output import show_changed, show_check, show_check_table, show_no_check, some_of
+from lookalike.cli.output import (
+    first_names,
+    show_changed,
+    show_check,
+    show_check_table,
+    show_no_check,
+)
 from lookalike.cli.session import Session, collection_argument, field_option, with_session
 from lookalike.errors import BadInput, Conflict
 from lookalike.model import Origin
@@ -31,11 +37,11 @@ _COLUMNS = ("id", "file_name", "label", "confidence", "shown", "sha256")
 def check(
     session: Session, collection: str, table: Path | None, confirm: bool, field: str | None
 ) -> None:
-    """Show a check sheet: a random sample of what may be labelled automatically.
+    """Show a check sheet: a random sample of the documents that may be labelled automatically.
 
-    Confirm it, or write it as a table, correct the wrong labels in that or empty them, and give it
-    back with `lookalike label products --from sheet.csv --asked`. Then the rest labels itself, as
-    far as the sheet shows that its labels are right.
+    Confirm it; or write it to a table, correct or clear the wrong labels there, and import it with
+    `lookalike label products --from sheet.csv --asked`. Then the other documents are labelled
+    automatically, as far as the sheet shows that their labels are right.
 
     \b
     lookalike check products
@@ -45,7 +51,7 @@ def check(
     from lookalike.formats.tables import write_rows
 
     if table is not None and confirm:
-        raise BadInput("either write the sheet with --to, or confirm it with --confirm")
+        raise BadInput("give either --to (write the sheet) or --confirm, not both")
     where = shlex.join([collection, *(() if field is None else ("--field", field))])
     with session.library() as library:
         target = library.collection(collection)
@@ -60,43 +66,37 @@ def check(
             file = shlex.quote(str(table))
             session.print(question, lambda shown: show_check_table(shown, where, file))
         elif confirm:
-            give_back(session, target, list(_rows(question)), field)
+            import_sheet(session, target, list(_rows(question)), field)
         else:
             session.print(question, lambda shown: show_check(shown, where))
 
 
-def give_back(
+def import_sheet(
     session: Session, target: Collection, rows: Sequence[Mapping[str, Any]], field: str | None
 ) -> None:
-    """Answer what was asked by the rows of a table, and print what came of it."""
+    """Import the rows of a check sheet as answers, and print what changed."""
     sheet, before = target.check(field=field), target.report(field=field)
     changed = target.import_labels(rows, field=field, origin=Origin.HUMAN, asked=True)
     new = target.report(field=field).per_label.keys() - before.per_label.keys()
     waiting = {} if sheet is None else _suggestions(sheet)
-    told = [*_news(new - set(waiting.values())), *_strangers(rows, waiting)]
+    notes = _differences({str(row.get("id")) for row in rows}, waiting.keys())
+    if new_labels := new - set(waiting.values()):
+        notes.insert(0, f"new labels: {first_names(sorted(new_labels))}")
     if not changed.by_person and not changed.refused:
-        told.append("all of it was said before")
-    session.print(changed, lambda shown: "\n".join([*told, show_changed(shown)]))
+        notes.append("all answers were recorded before")
+    session.print(changed, lambda shown: "\n".join([*notes, show_changed(shown)]))
 
 
-def _news(labels: Some[str]) -> list[str]:
-    if not labels:
+def _differences(table: AbstractSet[str], sheet: AbstractSet[str]) -> list[str]:
+    """Return how a table differs from the waiting sheet, by ids; [] if it is of another sheet."""
+    if not table & sheet:
         return []
-    return [f"new labels, which nothing had before: {some_of(sorted(labels))}"]
-
-
-def _strangers(rows: Sequence[Mapping[str, Any]], waiting: Some[str]) -> list[str]:
-    """Return how a table differs from the sheet that waits, if it is of that sheet."""
-    named = {str(row.get("id")) for row in rows}
-    missing, added = set(waiting) - named, named - set(waiting)
-    if not named & set(waiting):
-        return []
-    told = []
-    if missing:
-        told.append(f"{len(missing)} of the sheet are not in the table: they still wait")
-    if added:
-        told.append(f"{len(added)} in the table are not on the sheet that waits")
-    return told
+    notes = []
+    if missing := sheet - table:
+        notes.append(f"{len(missing)} of the sheet are not in the table: they still wait")
+    if added := table - sheet:
+        notes.append(f"{len(added)} in the table are not on the waiting sheet")
+    return notes
 
 
 def _suggestions(sheet: Question) -> dict[str, str | None]:
@@ -105,7 +105,7 @@ def _suggestions(sheet: Question) -> dict[str, str | None]:
 
 
 def _rows(sheet: Question) -> Iterator[dict[str, Any]]:
-    """Yield a sheet as rows; `shown` stays as it is when a person changes the label."""
+    """Yield a sheet as rows; `shown` keeps the label that the person saw."""
     for document, label in zip(sheet.documents, sheet.suggestions, strict=True):
         yield {
             "id": document.id,

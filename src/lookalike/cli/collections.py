@@ -1,4 +1,4 @@
-"""Commands that look and change nothing."""
+"""Commands that create a collection and show its state: report, queue, explanations, history."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def list_(session: Session) -> None:
 @as_of_option
 @field_option
 def report(session: Session, collection: str, as_of: str | None, field: str | None) -> None:
-    """Show coverage, queue, counts and the confidence histogram.
+    """Show coverage, queue, precision, labels and the confidence histogram.
 
     \b
     lookalike report products
@@ -72,18 +72,18 @@ def report(session: Session, collection: str, as_of: str | None, field: str | No
 @click.command()
 @with_session
 @collection_argument
-@click.option("--limit", default=20, show_default=True, help="How many documents.")
+@click.option("--limit", default=20, show_default=True, help="The number of questions.")
 @click.option(
     "--second-opinion",
     metavar="SHARE",
     default=0.0,
-    help="So much of what others answered, labels hidden.",
+    help="The share of duplicate annotations: answered by others, labels hidden.",
 )
 @field_option
 def queue(
     session: Session, collection: str, limit: int, second_opinion: float, field: str | None
 ) -> None:
-    """Show what is worth asking a person about, best question first.
+    """Show the review queue: the questions to answer, most valuable first.
 
     \b
     lookalike queue products
@@ -101,7 +101,7 @@ def queue(
 @collection_argument
 @field_option
 def inspect(session: Session, collection: str, field: str | None) -> None:
-    """Show what may be wrong with the references: wrong or contradictory labels, weak ones.
+    """Show problems of the references: probably wrong, contradictory or weak labels.
 
     \b
     lookalike inspect products
@@ -128,9 +128,9 @@ def why(session: Session, collection: str, id: str, field: str | None) -> None:
 @click.command()
 @with_session
 @collection_argument
-@click.option("--limit", default=20, show_default=True, help="How many operations.")
+@click.option("--limit", default=20, show_default=True, help="The number of operations.")
 def history(session: Session, collection: str, limit: int) -> None:
-    """List the latest operations, the newest first.
+    """List the latest operations, newest first.
 
     \b
     lookalike history products
@@ -144,11 +144,11 @@ def history(session: Session, collection: str, limit: int) -> None:
 
 @click.command()
 @with_session
-@click.option("--seed", default=0, show_default=True, help="Chooses the pictures to be labelled.")
+@click.option("--seed", default=0, show_default=True, help="Selects the pictures to label.")
 def demo(session: Session, seed: int) -> None:
-    """Try it on the package's own pictures, ten labelled a kind.
+    """Label the package's sample pictures from ten labels per category.
 
-    With nothing labelled yet the queue asks first, then a check sheet: see the next steps it shows.
+    It measures coverage and precision against the true labels, and shows the next steps.
 
     \b
     lookalike demo
@@ -169,16 +169,16 @@ def demo(session: Session, seed: int) -> None:
     "--extractor", multiple=True, help="image, text, passthrough, … [image]; several are combined."
 )
 @click.option(
-    "--input", "inputs", multiple=True, metavar="NAME=PROPERTY", help="What an extractor reads."
+    "--input", "inputs", multiple=True, metavar="NAME=PROPERTY", help="An extractor's input."
 )
 @click.option("--field", metavar="NAME", help="The label field's name [label].")
-@click.option("--reference", metavar="NAME", help="A curated collection whose labels vote.")
-@click.option("--confidence-threshold", type=float, help="Label at this similarity (known rule).")
-@click.option("--target-precision", type=float, help="The share that must be right [0.95].")
+@click.option("--reference", metavar="NAME", help="A curated collection with the references.")
+@click.option("--confidence-threshold", type=float, help="Label at this similarity threshold.")
+@click.option("--target-precision", type=float, help="The target precision [0.95].")
 @click.option("--enrich", multiple=True, metavar="NAME", help="Copy this field of the reference.")
-@click.option("--exclusive", type=click.Choice(["image"]), help="A label once an image at most.")
-@click.option("--low-quality", is_flag=True, default=None, help="Decide what was seen badly, too.")
-@click.option("--hierarchical/--flat", default=None, help="Give parents, too, or leaves alone.")
+@click.option("--exclusive", type=click.Choice(["image"]), help="Each label once per image.")
+@click.option("--low-quality", is_flag=True, default=None, help="Decide low-quality items, too.")
+@click.option("--hierarchical/--flat", default=None, help="Fall back to parent labels, or not.")
 @label_set_options
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="For the extractor.")
 def create(
@@ -191,7 +191,7 @@ def create(
     options: Sequence[str],
     **rest: Any,
 ) -> None:
-    """Make a collection that labels itself.
+    """Create a collection with a label field that is labelled automatically.
 
     \b
     lookalike create products --extractor image
@@ -203,38 +203,38 @@ def create(
     lookalike create clips --option frames=true
     """
     own = extractor_options(options, [*rest, "enrich", "extractor", "inputs", "labels", "source"])
-    read = dict(_pair(pair, "input") for pair in inputs)
+    properties = dict(_pair(pair, "input") for pair in inputs)
     with session.new_library() as library:
-        made = library.labeler(
+        created = library.labeler(
             collection,
             extractor=tuple(extractor) or None,
-            inputs=read or None,
+            inputs=properties or None,
             enrich=tuple(enrich),
             labels=label_names(labels),
             **rest,
             **own,
         )
-        session.print(made.report(field=rest["field"]), show_report)
+        session.print(created.report(field=rest["field"]), show_report)
 
 
-def extractor_options(pairs: Sequence[str], taken: Collection[str] = ()) -> Mapping[str, Any]:
-    """Return what `--option NAME=VALUE` says. Raises BadInput for what is none, or is `taken`."""
+def extractor_options(pairs: Sequence[str], reserved: Collection[str] = ()) -> Mapping[str, Any]:
+    """Return the values of `--option NAME=VALUE`. Raises BadInput for a bad or `reserved` name."""
     options: dict[str, Any] = {}
     for pair in pairs:
-        name, value = _pair(pair, "option of an extractor", taken)
+        name, value = _pair(pair, "option of an extractor", reserved)
         options[name] = _value(value)
     return options
 
 
-def _pair(pair: str, what: str, taken: Collection[str] = ()) -> tuple[str, str]:
+def _pair(pair: str, what: str, reserved: Collection[str] = ()) -> tuple[str, str]:
     name, equals, value = pair.partition("=")
-    if not equals or name in taken:
-        raise BadInput(f"{pair!r} is no {what}; write NAME=VALUE")
+    if not equals or name in reserved:
+        raise BadInput(f"{pair!r} is not an {what}; write NAME=VALUE")
     return name, value
 
 
 def _value(text: str) -> Any:
-    """Return a number, true, false, null, a list or a mapping, where JSON is written; else text."""
+    """Return the JSON value of a text (number, boolean, null, list, mapping), else the text."""
     try:
         return json.loads(text, parse_constant=str)
     except ValueError:

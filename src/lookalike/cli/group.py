@@ -39,7 +39,7 @@ def cli(context: click.Context, store: str | None, as_json: bool) -> None:
 @cli.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print the lines that complete commands in your shell.
+    """Print the shell code for tab completion of commands.
 
     \b
     eval "$(lookalike completion bash)"
@@ -47,9 +47,9 @@ def completion(shell: str) -> None:
     """
     from click.shell_completion import get_completion_class
 
-    kind = get_completion_class(shell)
-    assert kind is not None
-    click.echo(kind(cli, {}, "lookalike", "_LOOKALIKE_COMPLETE").source())
+    completion_class = get_completion_class(shell)
+    assert completion_class is not None
+    click.echo(completion_class(cli, {}, "lookalike", "_LOOKALIKE_COMPLETE").source())
 
 
 _MODULES = (

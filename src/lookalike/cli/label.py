@@ -1,4 +1,4 @@
-"""Commands by which a person says what something is, lets the rest be decided, or undoes it."""
+"""Commands by which a person labels documents, decides them again, promotes them, or undoes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lookalike.cli.check import give_back
+from lookalike.cli.check import import_sheet
 from lookalike.cli.output import show_changed
 from lookalike.cli.session import (
     Session,
@@ -44,7 +44,7 @@ _HISTORY = 100_000
 
 
 _asked_option = click.option(
-    "--asked", is_flag=True, help="The queue had asked: this is no random sample."
+    "--asked", is_flag=True, help="An answer to the queue: not a random sample."
 )
 
 
@@ -53,7 +53,7 @@ _asked_option = click.option(
 @collection_argument
 @click.argument("ids_and_label", nargs=-1, metavar="[ID… LABEL]")
 @click.option("--from", "table", type=click.Path(path_type=Path), help="CSV, JSONL or Parquet.")
-@click.option("--none", "retract", is_flag=True, help="Take back what you said.")
+@click.option("--none", "retract", is_flag=True, help="Remove your labels and answers.")
 @_asked_option
 @click.option("--new-labels", is_flag=True, help="Add a label that is not in the closed set.")
 @field_option
@@ -79,16 +79,16 @@ def label(
     only_ids = retract or new_labels
     if (table is not None) == bool(ids_and_label) or (table is not None and only_ids):
         raise BadInput(
-            'say which documents and which label: ID … LABEL, or ID … --none, or --from "table.csv"'
+            'give documents and a label: ID … LABEL, or ID … --none, or --from "table.csv"'
         )
     with session.library() as library:
         target = library.collection(collection)
         if table is None:
-            said = _said(ids_and_label, retract)
-            changed = target.label(said, field=field, asked=asked, new_labels=new_labels)
+            labels = _labels(ids_and_label, retract)
+            changed = target.label(labels, field=field, asked=asked, new_labels=new_labels)
             session.print(changed, show_changed)
         elif asked:
-            give_back(session, target, _rows_of(table), field)
+            import_sheet(session, target, _rows_of(table), field)
         else:
             changed = target.import_labels(_rows_of(table), field=field, origin=Origin.HUMAN)
             session.print(changed, show_changed)
@@ -100,12 +100,12 @@ def _rows_of(table: Path) -> list[Mapping[str, Any]]:
     return list(read_rows(table))
 
 
-def _said(ids_and_label: Sequence[str], retract: bool) -> dict[str, str | None]:
+def _labels(ids_and_label: Sequence[str], retract: bool) -> dict[str, str | None]:
     if retract:
         return dict.fromkeys(ids_and_label)
     *ids, name = ids_and_label
     if not ids:
-        raise BadInput(f"{name!r} alone is not enough: say ID … LABEL, or ID … --none")
+        raise BadInput(f"{name!r} alone is not enough: give ID … LABEL, or ID … --none")
     return dict.fromkeys(ids, name)
 
 
@@ -113,12 +113,12 @@ def _said(ids_and_label: Sequence[str], retract: bool) -> dict[str, str | None]:
 @with_session
 @collection_argument
 @click.argument("ids", nargs=-1, required=True)
-@click.option("--label", "name", help="What it is not [its label, or what is suggested].")
+@click.option("--label", "name", help="The label to reject [the document's, or suggested].")
 @field_option
 def reject(
     session: Session, collection: str, ids: Sequence[str], name: str | None, field: str | None
 ) -> None:
-    """Say "not this": remembered by every later run.
+    """Reject labels: no later run gives or suggests them for these documents.
 
     \b
     lookalike reject products doc_a
@@ -138,7 +138,7 @@ def reject(
 def new_kind(
     session: Session, collection: str, ids: Sequence[str], asked: bool, field: str | None
 ) -> None:
-    """Say that documents belong to none of the labels there are.
+    """Mark documents as a new category: no existing label fits.
 
     \b
     lookalike new-kind products doc_a doc_b
@@ -157,7 +157,7 @@ def new_kind(
 def cannot_tell(
     session: Session, collection: str, ids: Sequence[str], asked: bool, field: str | None
 ) -> None:
-    """Say that you cannot tell what documents are: you are not asked again.
+    """Record that you cannot tell the label: the queue skips these documents.
 
     \b
     lookalike cannot-tell products doc_a
@@ -170,12 +170,12 @@ def cannot_tell(
 @click.command()
 @with_session
 @collection_argument
-@click.option("--confidence-threshold", type=float, help="From now on: this similarity.")
-@click.option("--target-precision", type=float, help="From now on: this share must be right.")
-@click.option("--target", "own", multiple=True, metavar="LABEL=SHARE", help="Another for a label.")
-@click.option("--hierarchical/--flat", default=None, help="Give parents, too, or leaves alone.")
+@click.option("--confidence-threshold", type=float, help="Set a similarity threshold.")
+@click.option("--target-precision", type=float, help="Set the target precision.")
+@click.option("--target", "own", multiple=True, metavar="LABEL=SHARE", help="Set that of a label.")
+@click.option("--hierarchical/--flat", default=None, help="Fall back to parent labels, or not.")
 @label_set_options
-@click.option("--version", metavar="POINT", help="From now on: the policy of that point.")
+@click.option("--version", metavar="POINT", help="Set the policy of an earlier point.")
 @engine_options
 @field_option
 def run(
@@ -187,9 +187,10 @@ def run(
     address: str | None,
     **values: Any,
 ) -> None:
-    """Decide everything again; change nothing that a person said.
+    """Decide all documents again, with another policy if one is given.
 
-    With `--engine ray` a Ray cluster extracts what waits, and finds who is near whom.
+    Labels and answers of people stay. With `--engine ray` a Ray cluster extracts the waiting
+    objects and searches the nearest neighbours.
 
     \b
     lookalike run products
@@ -199,35 +200,35 @@ def run(
     lookalike run papers --labels "Invoice, Contract" --closed-set
     lookalike run products --engine ray --address 10.0.0.5:6379
     """
-    from lookalike.ingest.ray.jobs import HERE, engine_at
+    from lookalike.ingest.ray.jobs import THREADS, engine_at
 
-    targets, there = dict(map(_target, own)) or None, dict[str, Any](engine=engine, address=address)
-    with session.library() as library, redirect_stdout(sys.stderr), engine_at(**there):
+    targets, where = dict(map(_target, own)) or None, dict[str, Any](engine=engine, address=address)
+    with session.library() as library, redirect_stdout(sys.stderr), engine_at(**where):
         target = library.collection(collection)
-        if engine != HERE:
+        if engine != THREADS:
             with progress_bar("extracting") as progress:
-                target.extract(progress=progress, **there)
-        changed = target.run(targets=targets, labels=label_names(labels), **values, **there)
+                target.extract(progress=progress, **where)
+        changed = target.run(targets=targets, labels=label_names(labels), **values, **where)
     session.print(changed, show_changed)
 
 
-def _target(said: str) -> tuple[str, float]:
-    label, _, share = said.rpartition("=")
+def _target(text: str) -> tuple[str, float]:
+    label, _, share = text.rpartition("=")
     try:
         return label, float(share)
     except ValueError:
-        raise BadInput(f"{said!r} is no target of a label: write 'Label=0.99'") from None
+        raise BadInput(f"{text!r} is not a target of a label: write 'Label=0.99'") from None
 
 
 @click.command()
 @with_session
 @collection_argument
 @click.argument("ids", nargs=-1)
-@click.option("--label", "name", help="Only this label.")
-@click.option("--min-confidence", type=float, help="Only from this confidence on.")
-@click.option("--ungated", is_flag=True, help="Also what the gate would hold back.")
-@click.option("--audited-only", is_flag=True, help="Only what an audit found right.")
-@click.option("--preview", is_flag=True, help="Show what would change; do nothing.")
+@click.option("--label", "name", help="Only documents with this label.")
+@click.option("--min-confidence", type=float, help="Only with at least this confidence.")
+@click.option("--ungated", is_flag=True, help="Also documents that the gate holds back.")
+@click.option("--audited-only", is_flag=True, help="Only labels that an audit found right.")
+@click.option("--preview", is_flag=True, help="Show what would change; write nothing.")
 @field_option
 def promote(
     session: Session,
@@ -240,10 +241,10 @@ def promote(
     preview: bool,
     field: str | None,
 ) -> None:
-    """Let documents that labelled themselves vote, too.
+    """Make automatically labelled documents references.
 
-    Under the policy `precision` a gate holds back what is not sure enough, says nothing new,
-    contradicts a reference, or would outnumber what people said.
+    Under the policy `precision` a gate holds back documents with a confidence below 0.99,
+    near-duplicates of references, and labels with more promoted references than people gave.
 
     \b
     lookalike promote products doc_a doc_b
@@ -267,9 +268,9 @@ def promote(
 @collection_argument
 @click.argument("operation", required=False)
 def undo(session: Session, collection: str, operation: str | None) -> None:
-    """Take back the latest operation, or a named one.
+    """Undo the latest operation, or the one with an id.
 
-    What labelled itself because of it goes, too; undoing an undo brings all back.
+    This also undoes the automatic labels that depend on it; undoing an undo restores all.
 
     \b
     lookalike undo products

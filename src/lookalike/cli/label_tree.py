@@ -1,4 +1,4 @@
-"""Commands that shape the tree of labels of a collection."""
+"""Commands that show and edit the label tree of a collection."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from lookalike.errors import BadInput
 if TYPE_CHECKING:
     from lookalike.labels import LabelNode, LabelTree
 
-preview_option = click.option("--preview", is_flag=True, help="Show what would change; do nothing.")
+preview_option = click.option(
+    "--preview", is_flag=True, help="Show what would change; write nothing."
+)
 
 
 @click.group()
 def labels() -> None:
-    """Show the tree of labels, describe them, and rename, merge, split and retire them.
+    """Show and describe labels; rename, merge, split and retire them.
 
     \b
     lookalike labels tree products
@@ -34,7 +36,7 @@ def labels() -> None:
 @collection_argument
 @field_option
 def tree(session: Session, collection: str, field: str | None) -> None:
-    """Show the labels with their style guide, and how many have them: references + automatic.
+    """Show the label tree with descriptions and counts: references + automatic labels.
 
     \b
     lookalike labels tree products
@@ -48,10 +50,10 @@ def tree(session: Session, collection: str, field: str | None) -> None:
 @collection_argument
 @click.argument("label")
 @click.option("--description", help="What belongs to the label, and what does not.")
-@click.option("--example", "examples", multiple=True, help="A document that shows it, by its id.")
-@click.option("--alias", "aliases", multiple=True, help="Another name, which means the label.")
-@click.option("--no-examples", is_flag=True, help="Take the examples away.")
-@click.option("--no-aliases", is_flag=True, help="Take the other names away.")
+@click.option("--example", "examples", multiple=True, help="The id of an example document.")
+@click.option("--alias", "aliases", multiple=True, help="Another name of the label.")
+@click.option("--no-examples", is_flag=True, help="Remove the examples.")
+@click.option("--no-aliases", is_flag=True, help="Remove the aliases.")
 @field_option
 def describe(
     session: Session,
@@ -64,7 +66,7 @@ def describe(
     no_aliases: bool,
     field: str | None,
 ) -> None:
-    """Write the style guide of a label; what is not said stays as it is.
+    """Set a label's description, examples or aliases; other values stay.
 
     \b
     lookalike labels describe products Hats --description "Worn on the head; no hoods."
@@ -91,7 +93,7 @@ def describe(
 def rename(
     session: Session, collection: str, label: str, to: str, preview: bool, field: str | None
 ) -> None:
-    """Give a label, with all below it, another name, or another place in the tree: a path.
+    """Rename a label with its children, or move it to another path in the tree.
 
     \b
     lookalike labels rename products Shoes Footwear
@@ -112,14 +114,14 @@ def rename(
 def merge(
     session: Session, collection: str, names: Sequence[str], preview: bool, field: str | None
 ) -> None:
-    """Let labels, each with all below it, be one: the last that is named, there or new.
+    """Merge labels with their children into the last label given, existing or new.
 
     \b
     lookalike labels merge products Trainers Sneakers "Footwear > Running"
     """
     *sources, into = names
     if not sources:
-        raise BadInput(f"{into!r} alone cannot be merged: say LABEL … INTO")
+        raise BadInput(f"{into!r} alone cannot be merged: give LABEL … INTO")
     with session.library() as library:
         target = library.collection(collection)
         session.print(
@@ -137,9 +139,10 @@ def merge(
 def split(
     session: Session, collection: str, label: str, rows: TextIO, preview: bool, field: str | None
 ) -> None:
-    """Split a label by a table with the columns `id` and `label`: which document has which part.
+    """Split a label by a table with the columns `id` and `label` (the document's new label).
 
-    All documents to which someone gave the label are named; `-` reads the table from the input.
+    The table must have all documents with the label from a person, an import or a promotion; `-`
+    reads it from standard input.
 
     \b
     cat parts.csv | lookalike labels split products Shoes - --preview
@@ -157,9 +160,9 @@ def split(
 @preview_option
 @field_option
 def retire(session: Session, collection: str, label: str, preview: bool, field: str | None) -> None:
-    """Put a label, with all below it, out of use: nothing is given it by itself any more.
+    """Retire a label with its children: it is no longer given, and has no references.
 
-    What people said stays; `lookalike undo` of this brings the label back.
+    People's labels stay stored; `lookalike undo` of this restores the label.
 
     \b
     lookalike labels retire products "Footwear > Galoshes"
@@ -183,21 +186,21 @@ def _show_tree(tree: LabelTree) -> str:
         return "no label yet; give one with `lookalike label`"
     closed = ", a closed set" if tree.closed_set else ""
     lines = [f"labels of {tree.owner}.{tree.owner_field}{closed} (references + automatic):"]
-    for one in tree.nodes:
-        lines += _node(one)
+    for node in tree.nodes:
+        lines += _node(node)
     return "\n".join(lines)
 
 
-def _node(one: LabelNode) -> list[str]:
-    indent = "  " * (one.depth + 1)
-    counted = f"{one.all.references} + {one.all.automatic}"
-    notes = [f"{one.all.recorded} more given"] if one.all.recorded else []
-    notes += ["retired"] if one.retired else []
-    notes += [f"also {', '.join(one.aliases)}"] if one.aliases else []
-    said = f"  ({'; '.join(notes)})" if notes else ""
-    lines = [f"{indent}{one.name}  {counted}{said}"]
-    lines += [f"{indent}  {one.description}"] if one.description else []
-    lines += [f"{indent}  such as {', '.join(one.examples)}"] if one.examples else []
+def _node(node: LabelNode) -> list[str]:
+    indent = "  " * (node.depth + 1)
+    counts = f"{node.all.references} + {node.all.automatic}"
+    notes = [f"{node.all.recorded} more given"] if node.all.recorded else []
+    notes += ["retired"] if node.retired else []
+    notes += [f"also {', '.join(node.aliases)}"] if node.aliases else []
+    note = f"  ({'; '.join(notes)})" if notes else ""
+    lines = [f"{indent}{node.name}  {counts}{note}"]
+    lines += [f"{indent}  {node.description}"] if node.description else []
+    lines += [f"{indent}  such as {', '.join(node.examples)}"] if node.examples else []
     return lines
 
 

@@ -1,4 +1,4 @@
-"""Results as text for a terminal."""
+"""Format the results of commands as text for a terminal."""
 
 from __future__ import annotations
 
@@ -31,34 +31,34 @@ if TYPE_CHECKING:
 _BAR = 40
 _SHEETS = {
     "check": "are these right?",
-    "names": "by the names of the labels alone: are these right?",
-    "suspect": "are these labels wrong? They do not vote until somebody looks at them.",
+    "names": "suggested by label names only: are these right?",
+    "suspect": "are these labels wrong? They are not used as references until you confirm them.",
 }
-NAMED = 10
+_SHOWN = 10
 _QUOTE_CHARACTERS = 200
 
 
 def show_added(added: Added) -> str:
-    """Return what came in, what was left out, and what failed."""
+    """Return the counts of added, changed, skipped and failed objects."""
     lines = [
         f"{added.added} added, {added.changed} changed, {added.unchanged} unchanged; "
-        f"{added.documents} documents, {sum(added.labelled.values())} labelled themselves"
+        f"{added.documents} documents, {sum(added.labelled.values())} labelled automatically"
     ]
     if added.skipped:
-        names = some_of(added.skipped)
-        lines.append(f"{len(added.skipped)} skipped, another kind of content: {names}")
-    lines += [f"  failed: {name}: {reason}" for name, reason in list(added.failed.items())[:NAMED]]
-    if len(added.failed) > NAMED:
-        lines.append(f"  … and {len(added.failed) - NAMED} more failed")
+        names = first_names(added.skipped)
+        lines.append(f"{len(added.skipped)} skipped, the extractor does not read them: {names}")
+    lines += [f"  failed: {name}: {reason}" for name, reason in list(added.failed.items())[:_SHOWN]]
+    if len(added.failed) > _SHOWN:
+        lines.append(f"  … and {len(added.failed) - _SHOWN} more failed")
     return "\n".join(lines)
 
 
 def show_annotated(done: Annotated) -> str:
-    """Return what an import of annotations brought in, labelled, and did not take."""
+    """Return what an import added, labelled and refused."""
     lines = [f"{done.regions} regions" if done.regions else "no label", show_added(done.added)]
     own = {} if done.labelled is None else done.labelled.refused
     lines += [
-        f"  not taken: {len(names)} × {reason} ({some_of(names)})"
+        f"  refused: {len(names)} × {reason} ({first_names(names)})"
         for reason, names in _by_reason(
             {name: reason for name, reason in done.refused.items() if name not in own}
         ).items()
@@ -67,14 +67,14 @@ def show_annotated(done: Annotated) -> str:
 
 
 def show_changed(changed: Changed) -> str:
-    """Return what an operation changed, and how to take it back."""
-    way_back = f"undo with: {changed.operation}" if changed.operation else "nothing was written"
-    return "\n".join([*changed_lines(changed), way_back])
+    """Return what an operation changed, and how to undo it."""
+    undo = f"undo with: {changed.operation}" if changed.operation else "nothing was written"
+    return "\n".join([*changed_lines(changed), undo])
 
 
 def changed_lines(changed: Changed) -> list[str]:
-    """Return what an operation changed, a line each."""
-    lines = [f"{changed.by_person} by you, {changed.by_itself} by itself"]
+    """Return what an operation changed, one line per change."""
+    lines = [f"{changed.by_person} by you, {changed.by_itself} automatically"]
     parts = (
         ("labelled", changed.labelled),
         ("relabelled", changed.relabelled),
@@ -83,12 +83,12 @@ def changed_lines(changed: Changed) -> list[str]:
         ("given", changed.given),
     )
     if changed.reopened:
-        lines.append("  the set of labels is open again: a new kind was said in it")
+        lines.append("  the closed label set is open again: a new category was found")
     lines += [f"  {name!r} is now {label!r}" for name, label in changed.renamed.items()]
     for word, counts in parts:
         lines += [f"  {word:10} {count:6}  {label}" for label, count in counts.items()]
     lines += [
-        f"  not taken: {len(names)} × {reason} ({some_of(names)})"
+        f"  refused: {len(names)} × {reason} ({first_names(names)})"
         for reason, names in _by_reason(changed.refused).items()
     ]
     return lines
@@ -96,28 +96,31 @@ def changed_lines(changed: Changed) -> list[str]:
 
 def show_report(report: Report) -> str:
     """Return the state of a collection."""
-    target = f" for {report.target_precision:.0%} right" if report.target_precision else ""
-    limit = "none yet" if report.limit is None else f"{report.limit:.3f}"
+    target = ""
+    if report.target_precision:
+        target = f", target precision {report.target_precision:.0%}"
+    threshold = "none yet" if report.limit is None else f"{report.limit:.3f}"
     if report.limit is not None and report.limit > 1:
-        limit = "out of reach: nothing is sure enough"
+        threshold = "out of reach: no document is confident enough"
     lines = [
         f"{report.collection}.{report.field}: {report.documents} documents, "
-        f"{report.references} references, {report.coverage:.1%} labelled, {report.queue} wait",
-        f"policy {report.policy}{target}, limit {limit} ({report.state})",
+        f"{report.references} references, {report.coverage:.1%} labelled, "
+        f"{report.queue} in the queue",
+        f"policy {report.policy}{target}, threshold {threshold} ({report.state})",
     ]
-    lines += [f"missing for more: {what}" for what in report.missing]
+    lines += [f"to label more: {what}" for what in report.missing]
     if report.estimated_precision is not None:
         lines.append(f"estimated: {report.estimated_precision:.1%} of automatic labels are right")
     if report.at_least is not None:
         lines.append(
-            f"from {report.checked} checked by chance, {report.wrong} wrong: "
+            f"random sample: {report.checked} checked, {report.wrong} wrong: "
             f"at least {report.at_least:.1%} right"
         )
     lines += [_depth(one) for one in report.depths]
     if report.waiting or report.failed:
         lines.append(f"{report.waiting} objects wait for extraction, {report.failed} failed")
     if report.closed_set:
-        lines.append("a closed set: these are all the labels")
+        lines.append("closed set: no other labels are allowed")
     for label, counts in report.per_label.items():
         detail = ", ".join(f"{count} {origin}" for origin, count in sorted(counts.items()))
         lines.append(f"  {sum(counts.values()):6}  {label}" + (f"  ({detail})" if detail else ""))
@@ -128,18 +131,17 @@ def show_report(report: Report) -> str:
 
 
 def _depth(one: Depth) -> str:
-    """Return how labels do down to a depth."""
-    told = f"{'part' if one.depth == 1 else 'parts'} of the path: {one.coverage:.1%} labelled"
+    """Return coverage and precision of the labels down to a depth of the tree."""
+    part = "part" if one.depth == 1 else "parts"
+    line = f"{one.depth} {part} of the path: {one.coverage:.1%} labelled"
     if one.at_least is None:
-        return f"{one.depth} {told}"
-    return (
-        f"{one.depth} {told}; {one.checked} checked, {one.wrong} wrong: at least {one.at_least:.1%}"
-    )
+        return line
+    return f"{line}; {one.checked} checked, {one.wrong} wrong: at least {one.at_least:.1%} right"
 
 
 @dataclass(frozen=True, slots=True)
 class Fieldless:
-    """A collection that nobody has given a label field yet, and how many documents it has."""
+    """A collection without a label field, and its number of documents."""
 
     collection: str
     documents: int
@@ -147,8 +149,8 @@ class Fieldless:
 
 def show_collections(collections: Sequence[Report | Fieldless]) -> str:
     """Return the state of several collections, field by field."""
-    made = "no collection yet; make one with `lookalike create`"
-    return "\n\n".join(map(_collection, collections)) or made
+    none = "no collection yet; create one with `lookalike create`"
+    return "\n\n".join(map(_collection, collections)) or none
 
 
 def _collection(state: Report | Fieldless) -> str:
@@ -159,33 +161,34 @@ def _collection(state: Report | Fieldless) -> str:
 
 def show_queue(questions: Sequence[Question]) -> str:
     """Return questions, each with its documents below."""
-    return "\n".join(map(_question, questions)) or "nothing waits"
+    return "\n".join(map(_question, questions)) or "the queue is empty"
 
 
 def _question(question: Question) -> str:
     if question.kind in _SHEETS:
         return _sheet(question)
-    said = f"is it {question.suggestion}?" if question.suggestion else "what is it?"
+    text = f"is it {question.suggestion}?" if question.suggestion else "what is it?"
     if len(question.documents) > 1:
-        said = f"are all {question.suggestion}?" if question.suggestion else "what are they?"
+        text = f"are all {question.suggestion}?" if question.suggestion else "what are they?"
     if question.kind == "new_kind":
-        said += f" A new kind, below {question.place}?" if question.place else " A new kind?"
+        below = f" below {question.place}" if question.place else ""
+        text += f" A new category{below}?"
     for one in question.opinions:
-        said += f" {one.actor}: {one.label or '–'} ({one.kind})."
-    head = f"{said} ({question.kind}, settles about {question.worth:.0f})"
+        text += f" {one.actor}: {one.label or '–'} ({one.kind})."
+    head = f"{text} ({question.kind}, settles about {question.worth:.0f})"
     return "\n".join([head, *(f"  {show_document(one)}" for one in question.documents)])
 
 
 def _sheet(question: Question) -> str:
-    said = f"{_SHEETS[question.kind]} ({question.kind}, settles about {question.worth:.0f})"
-    asked = zip(question.documents, question.suggestions, strict=True)
-    return "\n".join([said, *(f"  {show_suggested(one, label)}" for one, label in asked)])
+    head = f"{_SHEETS[question.kind]} ({question.kind}, settles about {question.worth:.0f})"
+    pairs = zip(question.documents, question.suggestions, strict=True)
+    return "\n".join([head, *(f"  {show_suggested(one, label)}" for one, label in pairs)])
 
 
 def show_suggested(document: Document, label: str | None) -> str:
-    """Return a document as one line, with the label that is suggested for it."""
+    """Return a document as one line, with its suggested label."""
     score = "" if document.confidence is None else f"{document.confidence:.3f}"
-    return f"{document.id}  {score:>6}  {label or '–'}  {_called(document)}"
+    return f"{document.id}  {score:>6}  {label or '–'}  {_file_name(document)}"
 
 
 def show_document(document: Document) -> str:
@@ -194,26 +197,26 @@ def show_document(document: Document) -> str:
     label = standing.label or f"? {standing.suggestion or standing.decision.runner_up or '–'}"
     score = "" if document.confidence is None else f"{document.confidence:.3f}"
     state = document.reason or document.origin or ""
-    return f"{document.id}  {score:>6}  {label}  ({state})  {_called(document)}"
+    return f"{document.id}  {score:>6}  {label}  ({state})  {_file_name(document)}"
 
 
-def _called(document: Document) -> str:
-    """Return what a person calls a document: its file, and which part of it."""
+def _file_name(document: Document) -> str:
+    """Return a document's file name, and the part of the file."""
     return document.file_name + (f" {document.part}" if document.part else "")
 
 
 def show_why(why: Why) -> str:
-    """Return what caused a decision."""
+    """Return the explanation: references by similarity, causes by their share of all evidence."""
     standing, decision = why.standing, why.standing.decision
-    said = standing.label or f"no label: {decision.reason}"
-    lines = [f"{why.document.id} ({_called(why.document)}): {said}"]
+    label = standing.label or f"no label: {decision.reason}"
+    lines = [f"{why.document.id} ({_file_name(why.document)}): {label}"]
     if standing.reviewed_by:
-        lines.append(f"  said by {standing.reviewed_by}")
+        lines.append(f"  reviewed by {standing.reviewed_by}")
     if decision.confidence is not None:
-        limit = "–" if decision.threshold is None else f"{decision.threshold:.3f}"
+        threshold = "–" if decision.threshold is None else f"{decision.threshold:.3f}"
         margin = "–" if decision.margin is None else f"{decision.margin:.3f}"
         lines.append(
-            f"  confidence {decision.confidence:.3f}, limit {limit}, margin {margin}, "
+            f"  confidence {decision.confidence:.3f}, threshold {threshold}, margin {margin}, "
             f"next best {decision.runner_up or '–'} ({decision.policy})"
         )
     lines += [
@@ -229,8 +232,8 @@ def show_why(why: Why) -> str:
     ]
     if why.weights:
         shares = ", ".join(f"{name} {weight:.0%}" for name, weight in why.weights.items())
-        lines.append(f"  what counts: {shares}")
-    lines += [f"  never again: {label}" for label in standing.rejected]
+        lines.append(f"  weights: {shares}")
+    lines += [f"  rejected: {label}" for label in standing.rejected]
     if why.counterfactual is not None:
         without = why.counterfactual.label or "no label"
         lines.append(f"  without {why.counterfactual.without}: {without}")
@@ -238,13 +241,13 @@ def show_why(why: Why) -> str:
         lines.append(f"  it says{_quoted(why.quotes.here)}")
         lines.append(
             f"  {why.quotes.there.document_id} says{_quoted(why.quotes.there)} "
-            f"(likeness of the two {why.quotes.similarity:.3f})"
+            f"(similarity {why.quotes.similarity:.3f})"
         )
     return "\n".join(lines)
 
 
 def _by_member(similarities: Mapping[str, float]) -> str:
-    """Return the similarity by each member of a combined extractor, if it is one."""
+    """Return the similarity by each member of a combined extractor; "" for any other."""
     each = ", ".join(f"{name} {cosine:.3f}" for name, cosine in similarities.items())
     return f"  [{each}]" if each else ""
 
@@ -255,20 +258,21 @@ def _quoted(quote: Quote) -> str:
 
 
 def show_inspection(found: Inspection) -> str:
-    """Return what may be wrong with references, the worst first, a line each."""
+    """Return possible problems of the references, worst first, one line each."""
     lines = [
         f"looks wrong: {one.id} is {one.label!r}, looks like {one.looks_like!r} ({one.odds:.0f}:1)"
         for one in found.suspects
     ]
-    lines += [f"people contradict each other: {id}" for id in found.contested]
+    lines += [f"people disagree: {id}" for id in found.contested]
     lines += [
-        f"contradict each other: {', '.join(map(str, zip(one.ids, one.labels, strict=True)))}"
+        "near-duplicates with different labels: "
+        + ", ".join(map(str, zip(one.ids, one.labels, strict=True)))
         for one in found.duplicates
         if one.conflict
     ]
     lines += [
-        f"caused corrections: {one.id} ({one.label or 'votes no more'}), {one.corrected} of "
-        f"{one.corrected + one.confirmed} wrong"
+        f"caused corrections: {one.id} ({one.label or 'no longer a reference'}), "
+        f"{one.corrected} of {one.corrected + one.confirmed} wrong"
         for one in found.blamed
     ]
     lines += [
@@ -277,31 +281,31 @@ def show_inspection(found: Inspection) -> str:
     ]
     spare = sum(len(one.ids) - 1 for one in found.duplicates if not one.conflict)
     if spare:
-        lines.append(f"{spare} references add nothing: each is all but the same as another one")
+        lines.append(f"{spare} references add nothing: each is a near-duplicate of another")
     lines += [_health(one) for one in found.labels]
     return "\n".join(lines) or "no references yet; label some documents first"
 
 
 def _health(label: LabelHealth) -> str:
-    tried = "not tried" if label.recall is None else f"{label.recall:4.0%} recognised"
-    taken = f", {label.confused} taken for {label.confused_with}" if label.confused else ""
-    few = ", too few" if label.thin else ", out of balance" if label.unbalanced else ""
-    return f"  {label.references:4} references, {tried}  {label.label}{taken}{few}"
+    recall = "not tested" if label.recall is None else f"{label.recall:4.0%} recognised"
+    confused = f", {label.confused} confused with {label.confused_with}" if label.confused else ""
+    few = ", too few" if label.thin else ", unbalanced" if label.unbalanced else ""
+    return f"  {label.references:4} references, {recall}  {label.label}{confused}{few}"
 
 
 def show_history(operations: Sequence[Operation]) -> str:
-    """Return operations as one line each."""
+    """Return operations, one line each."""
     lines = [
         f"{one.id}  {one.at:%Y-%m-%d %H:%M:%S}  {one.kind:8}  {one.actor}"
         + (f"  (undone by {one.undone_by})" if one.undone_by else "")
         for one in operations
     ]
-    return "\n".join(lines) or "nothing has happened yet"
+    return "\n".join(lines) or "no operations yet"
 
 
 def show_keys(keys: Sequence[Key]) -> str:
-    """Return keys as one line each."""
-    return "\n".join(map(show_key, keys)) or "no key yet; make one with `lookalike keys create`"
+    """Return keys, one line each."""
+    return "\n".join(map(show_key, keys)) or "no key yet; create one with `lookalike keys create`"
 
 
 def show_key(key: Key) -> str:
@@ -312,12 +316,12 @@ def show_key(key: Key) -> str:
 
 
 def show_diagnosis(diagnosis: Diagnosis) -> str:
-    """Return what is installed and whether the store is sound."""
+    """Return the installed versions, and whether the store is sound."""
     lines = [f"python {diagnosis.python}, SQLite {diagnosis.sqlite}"]
     lines += [f"{name} {version}" for name, version in diagnosis.versions.items()]
     lines.append(f"extractors: {', '.join(diagnosis.extractors)}")
     if diagnosis.store is None:
-        return "\n".join([*lines, "store: none yet; make one with `lookalike create`"])
+        return "\n".join([*lines, "store: none yet; create one with `lookalike create`"])
     lines.append(f"store: {diagnosis.store}")
     lines += [f"  {name}: {space}" for name, space in diagnosis.spaces.items()]
     lines += [f"PROBLEM: {problem}" for problem in diagnosis.problems]
@@ -325,24 +329,24 @@ def show_diagnosis(diagnosis: Diagnosis) -> str:
 
 
 def show_demo(result: DemoResult, store: str) -> str:
-    """Return what the demo reached."""
+    """Return the results of the demo."""
     rest = result.pictures - result.labelled
-    nulls = ", ".join(f"{count} {reason}" for reason, count in result.nulls.items())
+    reasons = ", ".join(f"{count} {reason}" for reason, count in result.nulls.items())
     return "\n".join(
         [
             f"{result.pictures} pictures extracted in {result.extract_s:.1f} s, "
             f"decided in {result.decide_s:.2f} s",
-            f"{result.labelled} labelled as a person would, {rest} left to the machine",
-            f"coverage   {result.coverage:.1%}  ({result.automatic} labelled themselves)",
-            f"precision  {result.precision:.1%}  ({result.right} of {result.automatic} right; "
-            "asked for: 95%)",
-            f"unknown    {result.unseen} pictures of kinds that nobody named: "
+            f"{result.labelled} got their true label, as from a person; {rest} did not",
+            f"coverage    {result.coverage:.1%}  ({result.automatic} labelled automatically)",
+            f"precision   {result.precision:.1%}  ({result.right} of {result.automatic} right; "
+            "target precision 95%)",
+            f"unknown     {result.unseen} pictures of unknown categories: "
             f"{result.unseen_labelled} got a label",
-            f"null       {nulls or 'none'}",
+            f"unlabelled  {reasons or 'none'}",
             "",
-            f"look further:  lookalike --store {store} report demo",
-            f"               lookalike --store {store} queue demo",
-            f"label more:    lookalike --store {store} check demo",
+            f"see more:    lookalike --store {store} report demo",
+            f"             lookalike --store {store} queue demo",
+            f"label more:  lookalike --store {store} check demo",
         ]
     )
 
@@ -351,10 +355,10 @@ def _day(at: float) -> str:
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d}"
 
 
-def some_of(names: Sequence[str]) -> str:
-    """Return the first of some names, and how many more there are."""
-    more = f", … {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
+def first_names(names: Sequence[str]) -> str:
+    """Return the first names, and the number of the others."""
+    more = f", … {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
 
 def _by_reason(refused: Mapping[str, str]) -> dict[str, list[str]]:
@@ -371,45 +375,42 @@ def _histogram(report: Report) -> list[str]:
         low = place / HISTOGRAM_BINS
         inside = report.limit is not None and low <= report.limit < low + 1 / HISTOGRAM_BINS
         bar = "█" * round(_BAR * count / top)
-        lines.append(f"  {low:4.2f}  {count:6}  {bar}{'  ← limit' if inside else ''}")
+        lines.append(f"  {low:4.2f}  {count:6}  {bar}{'  ← threshold' if inside else ''}")
     return lines
 
 
 # --- costs and agreement -------------------------------------------------------------------------
 
 _COST_LINES = 10
-_NAMED = 10
 
 
 def show_cost(curve: CostCurve) -> str:
-    """Return the limit that costs least beside others, a line each, and the next step."""
-    basis = f"estimated by the machine ({curve.answers} random answers met its labels)"
+    """Return the cost of the cheapest threshold and of others, one line each; the next step."""
+    basis = f"estimated from confidence ({curve.answers} random answers to automatic labels)"
     if curve.basis == "counted":
-        basis = f"counted by {curve.answers} random answers from {curve.counted_from:.3f} up"
+        basis = f"counted from {curve.answers} random answers, from {curve.counted_from:.3f} up"
     tenths = [one for place, one in enumerate(curve.points) if place % _COST_LINES == 0]
     lines = [
         f"{curve.collection}.{curve.field}: a wrong label costs {curve.wrong_costs:g} reviews; "
         f"wrong labels are {basis}",
-        "           limit      cost    wrong  reviews  coverage",
+        "       threshold      cost    wrong  reviews  coverage",
         _cost_line("cheapest", curve.best),
         _cost_line("now", curve.now),
         *(_cost_line("", one) for one in tenths),
-        f"label where a label is right with more than {curve.by_rule:.3f}, if that can be believed",
+        f"with exact probabilities the cheapest threshold would be {curve.by_rule:.3f}",
     ]
     if curve.anyway:
-        lines.append(f"{curve.anyway} more need a review at any limit")
+        lines.append(f"{curve.anyway} more need a review at any threshold")
     return "\n".join([*lines, f"next: {curve.next_step}"])
 
 
 def _cost_line(name: str, one: CostPoint) -> str:
-    limit = "–" if one.limit is None else f"{one.limit:.3f}"
-    return (
-        f"{name:8} {limit:>7} {one.cost:9.1f} {one.wrong:8.1f} {one.reviews:8} {one.coverage:9.1%}"
-    )
+    at = "–" if one.limit is None else f"{one.limit:.3f}"
+    return f"{name:8} {at:>7} {one.cost:9.1f} {one.wrong:8.1f} {one.reviews:8} {one.coverage:9.1%}"
 
 
 def show_agreement(found: Agreement) -> str:
-    """Return how far people agree, two by two, and what they confuse, a line each."""
+    """Return the annotator agreement by pair, and the confused labels, one line each."""
     lines = [
         f"{found.collection}.{found.field}: {len(found.people)} people share {found.shared} "
         f"documents, all agree on {found.agreed} ({found.agreed / found.shared:.1%}); "
@@ -417,7 +418,7 @@ def show_agreement(found: Agreement) -> str:
     ]
     if found.blind < found.shared:
         lines.append(
-            f"only {found.blind} were answered without sight of the first label; corrections make "
+            f"only {found.blind} were answered without seeing the first label; corrections make "
             "agreement look low: see --blind"
         )
     lines += [
@@ -427,11 +428,11 @@ def show_agreement(found: Agreement) -> str:
     ]
     lines += [
         f"  confused {one.times} times: {one.labels[0]} and {one.labels[1]}"
-        for one in found.disputed[:_NAMED]
+        for one in found.disputed[:_SHOWN]
     ]
     lines += [
         f"  {one.agreed:5} of {one.documents:5} agreed: {one.label}"
-        for one in found.labels[:_NAMED]
+        for one in found.labels[:_SHOWN]
     ]
     return "\n".join(lines)
 
@@ -440,11 +441,11 @@ def _coefficient(value: float | None) -> str:
     return "unknown (one label only)" if value is None else f"{value:.3f}"
 
 
-# --- moves, removals, re-extraction --------------------------------------------------------------
+# --- erasures, copies, backups, migrations -------------------------------------------------------
 
 
 def show_receipt(receipt: Receipt) -> str:
-    """Return what was erased."""
+    """Return the counts of erased documents, labels and files."""
     return (
         f"erased {receipt.documents} documents, {receipt.labels} labels, "
         f"{receipt.copies} copies, {receipt.thumbnails} thumbnails ({receipt.operation})"
@@ -452,7 +453,7 @@ def show_receipt(receipt: Receipt) -> str:
 
 
 def show_removed(removed: Removed) -> str:
-    """Return what was removed."""
+    """Return the names and counts of what a removal removed."""
     names = ", ".join([*removed.collections, *removed.buckets])
     return (
         f"removed {names}: {removed.objects} objects, {removed.documents} documents, "
@@ -461,18 +462,18 @@ def show_removed(removed: Removed) -> str:
 
 
 def show_copied(copied: Copied) -> str:
-    """Return what came across."""
+    """Return the counts of copied rows, vectors and files."""
     rows = copied.rows
     lines = [
         f"{rows['document']} documents, {rows['event']} events, {copied.vectors} vectors, "
         f"{copied.blobs} files: {copied.source} → {copied.target}, compared and equal"
     ]
-    lines += [f"  not there to copy: {uri}" for uri in copied.missing[:NAMED]]
+    lines += [f"  missing in the source: {uri}" for uri in copied.missing[:_SHOWN]]
     return "\n".join(lines)
 
 
 def show_backup(backup: Backup) -> str:
-    """Return what was kept."""
+    """Return the counts and the size of a backup."""
     shared = f" ({backup.shared} shared with the earlier backup)" if backup.shared else ""
     lines = [
         f"{backup.documents} documents, {backup.events} events, {backup.vectors} vectors, "
@@ -481,7 +482,7 @@ def show_backup(backup: Backup) -> str:
     ]
     if backup.elsewhere:
         lines.append(f"  files that stay where LOOKALIKE_BLOBS keeps them: {backup.elsewhere}")
-    lines += [f"  not there to keep: {uri}" for uri in backup.missing[:NAMED]]
+    lines += [f"  missing in the source: {uri}" for uri in backup.missing[:_SHOWN]]
     return "\n".join(lines)
 
 
@@ -490,10 +491,10 @@ def show_migration(migration: Migration) -> str:
     lines = [
         f"{migration.before or 'nothing yet'} → {migration.after}",
         f"{migration.extracted} extracted, {len(migration.failed)} failed; "
-        f"{migration.without_counterpart} documents have no counterpart, "
+        f"{migration.without_counterpart} documents have no matching part, "
         f"{migration.new_parts} parts would be new",
     ]
-    lines += [f"  failed: {name}: {why}" for name, why in list(migration.failed.items())[:NAMED]]
+    lines += [f"  failed: {name}: {why}" for name, why in list(migration.failed.items())[:_SHOWN]]
     for one in migration.fields:
         lines += _compared(one)
     return "\n".join([*lines, f"compared in {migration.seconds:.1f} s; nothing has changed yet"])
@@ -504,28 +505,29 @@ def _compared(one: FieldComparison) -> list[str]:
         f"{one.collection}.{one.field}: {one.documents} documents",
         f"  references   {one.references_before:8} → {one.references_after}",
         f"  accuracy     {_share(one.accuracy_before):>8} → {_share(one.accuracy_after)}"
-        "  (each reference left out)",
+        "  (leave-one-out over the references)",
         f"  coverage     {one.coverage_before:8.1%} → {one.coverage_after:.1%}",
-        f"  {one.same} stay, {one.changed} change, {one.appeared} appear, {one.gone} go",
+        f"  labels: {one.same} the same, {one.changed} change, {one.appeared} new, {one.gone} lost",
     ]
     lines += [f"    {move.id}: {move.before} → {move.after}" for move in one.examples]
     if one.lost:
         lines.append(
-            f"  {len(one.lost)} that people labelled do not vote there: {some_of(one.lost)}"
+            f"  {len(one.lost)} documents labelled by people would not be references: "
+            f"{first_names(one.lost)}"
         )
     return [*lines, f"  WARNING: {one.warning}"] if one.warning else lines
 
 
 def show_migrated(changed: Changed, migration: Migration) -> str:
-    """Return what changed with the extractor, and the way back."""
+    """Return what a migration changed, and how to go back."""
     kept = migration.before and f"{migration.before} is kept: migrate back to its extractor, "
     lines = [*changed_lines(changed), f"{kept}or erase it with --drop-old" if kept else ""]
     return "\n".join(filter(None, lines))
 
 
 def show_dropped(dropped: DroppedSpaces) -> str:
-    """Return which spaces were erased."""
-    lines = [f"{name}: {', '.join(some) or 'none'}" for name, some in dropped.spaces.items()]
+    """Return the erased embedding spaces of each collection."""
+    lines = [f"{name}: {', '.join(spaces) or 'none'}" for name, spaces in dropped.spaces.items()]
     size = dropped.freed_bytes / 2**20
     return "\n".join([*lines, f"{dropped.vectors} vectors erased, {size:.1f} MB freed"])
 
@@ -535,21 +537,21 @@ def _share(share: float | None) -> str:
 
 
 def show_compacted(done: Compacted) -> str:
-    """Return what was given back."""
+    """Return the size before and after a compaction."""
     before, after = done.bytes_before / 1e6, done.bytes_after / 1e6
-    return f"{before:,.1f} MB → {after:,.1f} MB: {before - after:,.1f} MB given back"
+    return f"{before:,.1f} MB → {after:,.1f} MB: {before - after:,.1f} MB freed"
 
 
 # --- check sheets --------------------------------------------------------------------------------
 
 
 def show_check(question: Question, where: str) -> str:
-    """Return a sheet as a table, grouped by label; `where` names the collection in a command."""
+    """Return a sheet as a table grouped by label; `where` is the collection's part of commands."""
     groups: dict[str | None, list[Document]] = {}
     for document, label in zip(question.documents, question.suggestions, strict=True):
         groups.setdefault(label, []).append(document)
     count = len(question.documents)
-    lines = [f"{count} to check, drawn at random from what may be labelled automatically", ""]
+    lines = [f"{count} to check, a random sample of what may be labelled automatically", ""]
     for label, documents in groups.items():
         lines.append(f"{label or 'no label'}  ({len(documents)})")
         lines += [*(f"  {show_suggested(one, label)}" for one in documents), ""]
@@ -558,7 +560,7 @@ def show_check(question: Question, where: str) -> str:
             *lines,
             f"Confirm these{_gain(question)}:",
             f"  lookalike check {where} --confirm",
-            "Or write a table, correct the wrong labels or empty them, and give it back:",
+            "Or write a table, correct or clear the wrong labels in it, and import it:",
             f"  lookalike check {where} --to sheet.csv",
             f"  lookalike label {where} --from sheet.csv --asked",
         ]
@@ -568,8 +570,8 @@ def show_check(question: Question, where: str) -> str:
 def show_check_table(question: Question, where: str, table: str) -> str:
     """Return how to answer a sheet that was written to a `table`."""
     return (
-        f"{len(question.documents)} to check in {table}. Correct the wrong labels in it or empty "
-        f"them, and give it back; so you confirm the others{_gain(question)}:\n"
+        f"{len(question.documents)} to check in {table}. Correct or clear the wrong labels in it, "
+        f"and import it; this confirms the others{_gain(question)}:\n"
         f"  lookalike label {where} --from {table} --asked"
     )
 
@@ -579,7 +581,7 @@ def show_no_check(report: Report, where: str) -> str:
     if report.target_precision is None:
         return (
             f"no check: {report.collection}.{report.field} labels by a similarity threshold, which "
-            f"learns nothing from checks; see `lookalike queue {where}`, or change the policy with "
+            f"checks do not calibrate; see `lookalike queue {where}`, or change the policy with "
             f"`lookalike run {where} --target-precision 0.95`"
         )
     if not report.references:
@@ -588,7 +590,7 @@ def show_no_check(report: Report, where: str) -> str:
         return f"no check: every document of {report.collection} has an answer"
     else:
         why = "no suggestion is more likely right than wrong yet, or the last check settled them"
-    return f"no check: {why}; answer what `lookalike queue {where}` asks, then ask again"
+    return f"no check: {why}; answer the questions of `lookalike queue {where}`, then try again"
 
 
 def _gain(question: Question) -> str:

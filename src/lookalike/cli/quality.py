@@ -1,4 +1,4 @@
-"""Commands by which a person checks a random sample of automatic labels."""
+"""Commands that measure quality: audits, monitoring, alerts, cost and annotator agreement."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HALF_WIDTHS = (0.1, 0.05, 0.02)
 
 @click.group()
 def audit() -> None:
-    """Tell how many automatic labels are wrong, by a random sample that a person checks.
+    """Estimate the error rate of automatic labels from a random sample that a person checks.
 
     \b
     lookalike audit draw products --size 50
@@ -35,16 +35,14 @@ def audit() -> None:
 @audit.command()
 @with_session
 @collection_argument
-@click.option("--size", default=50, show_default=True, help="How many labels.")
-@click.option(
-    "--strata", default=1, show_default=True, help="By confidence, so many: a surer estimate."
-)
-@click.option("--label", "name", help="Only of this label.")
+@click.option("--size", default=50, show_default=True, help="The sample size.")
+@click.option("--strata", default=1, show_default=True, help="The number of strata, by confidence.")
+@click.option("--label", "name", help="Only documents with this label.")
 @field_option
 def draw(
     session: Session, collection: str, size: int, strata: int, name: str | None, field: str | None
 ) -> None:
-    """Draw a frozen sample of automatic labels, and show what to check, without the labels.
+    """Draw a fixed random sample of automatic labels, and list its documents without labels.
 
     \b
     lookalike audit draw products
@@ -60,7 +58,7 @@ def draw(
 @collection_argument
 @field_option
 def list_(session: Session, collection: str, field: str | None) -> None:
-    """List the audits of a label field, the newest first.
+    """List the audits of a label field, newest first.
 
     \b
     lookalike audit list products
@@ -74,7 +72,7 @@ def list_(session: Session, collection: str, field: str | None) -> None:
 @collection_argument
 @click.argument("audit")
 def report(session: Session, collection: str, audit: str) -> None:
-    """Show what an audit tells so far, overall and per label, and what waits in it.
+    """Show the error rate by an audit, overall and per label, and its open documents.
 
     \b
     lookalike audit report products op_01J…
@@ -90,7 +88,7 @@ def report(session: Session, collection: str, audit: str) -> None:
 @click.argument("ids_and_label", nargs=-1, required=True, metavar="ID… [LABEL]")
 @click.option("--right", is_flag=True, help="You saw the labels: they are right.")
 @click.option("--wrong", is_flag=True, help="You saw the labels: they are wrong.")
-@click.option("--cannot-tell", is_flag=True, help="You cannot tell what they are.")
+@click.option("--cannot-tell", is_flag=True, help="You cannot tell the correct label.")
 def answer(
     session: Session,
     collection: str,
@@ -100,19 +98,19 @@ def answer(
     wrong: bool,
     cannot_tell: bool,
 ) -> None:
-    """Say what documents of an audit are: a label, or whether the machine's is right.
+    """Answer documents of an audit: the correct label, or whether theirs is right.
 
     \b
     lookalike audit answer products op_01J… doc_a doc_b "Shoes > Running"
     lookalike audit answer products op_01J… doc_c --cannot-tell
     """
     if right + wrong + cannot_tell > 1:
-        raise BadInput("say one of --right, --wrong and --cannot-tell")
+        raise BadInput("give only one of --right, --wrong and --cannot-tell")
     labels: dict[str, str] = {}
     if not right + wrong + cannot_tell:
         *ids, name = ids_and_label
         if not ids:
-            raise BadInput(f"{name!r} alone is not enough: say ID … LABEL, or ID … --right")
+            raise BadInput(f"{name!r} alone is not enough: give ID … LABEL, or ID … --right")
         labels = dict.fromkeys(ids, name)
     with session.library() as library:
         done = library.collection(collection).answer_audit(
@@ -129,9 +127,9 @@ def answer(
 @with_session
 @collection_argument
 @click.argument("audit")
-@click.option("--keep", is_flag=True, help="Make the answers your labels, and rejections.")
+@click.option("--keep", is_flag=True, help="Make the answers your labels and rejections.")
 def close(session: Session, collection: str, audit: str, keep: bool) -> None:
-    """Close an audit: what it held may vote again.
+    """Close an audit: its documents may become references again.
 
     \b
     lookalike audit close products op_01J… --keep
@@ -153,13 +151,13 @@ def _found(collection: Collection, id: str) -> Audit:
 def _show(audit: Audit) -> str:
     lines = [
         f"audit {audit.id} of {audit.collection}.{audit.field}: "
-        f"{sum(one.drawn for one in audit.strata)} drawn of {audit.estimate.size} automatic labels"
-        + (", closed" if audit.closed_at else ""),
-        f"wrong: {_told(audit.estimate)}",
+        f"a sample of {sum(one.drawn for one in audit.strata)} from {audit.estimate.size} "
+        "automatic labels" + (", closed" if audit.closed_at else ""),
+        f"wrong: {_estimate(audit.estimate)}",
     ]
-    lines += [f"  {label}: {_told(one)}" for label, one in audit.labels.items()]
+    lines += [f"  {label}: {_estimate(one)}" for label, one in audit.labels.items()]
     if audit.cannot_tell:
-        lines.append(f"{audit.cannot_tell} of which nobody can tell")
+        lines.append(f"{audit.cannot_tell} that nobody can tell")
     bound = audit.at_least()
     if bound is not None:
         lines.append(f"at least {bound:.1%} are right, with 95% confidence")
@@ -168,12 +166,12 @@ def _show(audit: Audit) -> str:
     lines += [_mistake(one) for one in audit.answered if one.verdict == "wrong"]
     if audit.waiting:
         left = len(audit.waiting) - _SHOWN
-        lines += [f"{len(audit.waiting)} wait:", *(f"  {id}" for id in audit.waiting[:_SHOWN])]
+        lines += [f"{len(audit.waiting)} to check:", *(f"  {id}" for id in audit.waiting[:_SHOWN])]
         lines += [f"  … and {left} more"] if left > 0 else []
     return "\n".join(lines)
 
 
-def _told(one: Estimate) -> str:
+def _estimate(one: Estimate) -> str:
     rate = "unknown" if one.rate is None else f"{one.rate:.1%}"
     return f"{rate} ({one.low:.1%} to {one.high:.1%}), {one.wrong} of {one.checked} checked"
 
@@ -181,13 +179,13 @@ def _told(one: Estimate) -> str:
 def _mistake(one: AuditItem) -> str:
     truth = "" if one.truth is None else f", is {one.truth!r}"
     cause = "" if one.source is None else f" (because of {one.source})"
-    return f"wrong: {one.document or 'forgotten'} was {one.label!r}{truth}{cause}"
+    return f"wrong: {one.document or 'an erased document'} was {one.label!r}{truth}{cause}"
 
 
 def _show_all(audits: Sequence[Audit]) -> str:
     lines = [
-        f"{one.id}  {one.at:%Y-%m-%d}  {_told(one.estimate)}"
-        + ("  (closed)" if one.closed_at else f"  ({len(one.waiting)} wait)")
+        f"{one.id}  {one.at:%Y-%m-%d}  {_estimate(one.estimate)}"
+        + ("  (closed)" if one.closed_at else f"  ({len(one.waiting)} to check)")
         for one in audits
     ]
     return "\n".join(lines) or "no audit yet; draw one with `lookalike audit draw`"
@@ -202,27 +200,27 @@ _SHOWN_DAYS = 14
 @with_session
 @collection_argument
 @field_option
-@click.option("--days", default=30, show_default=True, help="How many days to look back.")
+@click.option("--days", default=30, show_default=True, help="The number of days to show.")
 def monitor(session: Session, collection: str, field: str | None, days: int) -> None:
-    """Show the report, the last days, the queue's forecast, precision by label, and the alarm.
+    """Show the report, recent days, the forecast of the queue, precision by label, and the alert.
 
     \b
     lookalike monitor products
     lookalike monitor products --days 7 --json
     """
     with session.library() as library:
-        told = library.collection(collection).monitor(days=days, field=field)
-        session.print(told, show_monitoring)
+        monitoring = library.collection(collection).monitor(days=days, field=field)
+        session.print(monitoring, show_monitoring)
 
 
 @click.command()
 @with_session
 @collection_argument
 @field_option
-@click.option("--coverage", metavar="LOW:HIGH", help="What share shall have a label, e.g. 0.5:")
-@click.option("--error-rate", metavar="LOW:HIGH", help="What share may be wrong, e.g. :0.05")
-@click.option("--webhook", metavar="URL", default="", help="What to tell, by a signed POST.")
-@click.option("--off", is_flag=True, help="Take the alarm away.")
+@click.option("--coverage", metavar="LOW:HIGH", help="The band of the coverage, e.g. 0.5:")
+@click.option("--error-rate", metavar="LOW:HIGH", help="The band of the error rate, e.g. :0.05")
+@click.option("--webhook", metavar="URL", default="", help="Where to send alerts, as signed POST.")
+@click.option("--off", is_flag=True, help="Remove the alert.")
 def watch(
     session: Session,
     collection: str,
@@ -232,7 +230,7 @@ def watch(
     webhook: str,
     off: bool,
 ) -> None:
-    """Set an alarm: the worker raises it when coverage or error rate leaves its band.
+    """Set an alert: the worker raises it when coverage or error rate leaves its band.
 
     \b
     lookalike watch products --coverage 0.5: --error-rate :0.05
@@ -242,9 +240,8 @@ def watch(
     with session.library() as library:
         chosen = library.collection(collection)
         if off:
-            was_there = chosen.unwatch(field=field)
-            said = "took the alarm away" if was_there else "there was no alarm"
-            session.print(said, str)
+            removed = chosen.unwatch(field=field)
+            session.print("removed the alert" if removed else "there was no alert", str)
             return
         alarm = chosen.watch(
             coverage=_band(coverage),
@@ -255,78 +252,78 @@ def watch(
         session.print(alarm, show_alarm)
 
 
-def show_monitoring(told: Monitoring) -> str:
-    """Return how a field does, as text."""
-    lines = [show_report(told.report), _forecast(told.forecast)]
-    lines += ["right, by label:", *map(_precision, told.precision)] if told.precision else []
-    shown = [
+def show_monitoring(found: Monitoring) -> str:
+    """Return the state of a field as text."""
+    lines = [show_report(found.report), _forecast(found.forecast)]
+    lines += ["precision by label:", *map(_precision, found.precision)] if found.precision else []
+    references = [
         f"  {one.corrected:4} corrected, {one.confirmed} confirmed  {one.id} ({one.label})"
-        for one in told.blamed
+        for one in found.blamed
     ]
-    lines += ["references that caused corrections:", *shown] if shown else []
-    lines += ["the last days:"]
-    for day in [day for day in told.history if day.arrived or day.answers][-_SHOWN_DAYS:]:
-        nulls = ", ".join(f"{count} {reason}" for reason, count in day.without_label.items())
-        without = f" ({nulls} still)" if nulls else ""
+    lines += ["references that caused corrections:", *references] if references else []
+    lines += ["recent days:"]
+    for day in [day for day in found.history if day.arrived or day.answers][-_SHOWN_DAYS:]:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in day.without_label.items())
+        unlabelled = f" (still unlabelled: {reasons})" if reasons else ""
         lines.append(
-            f"  {day.day}: {day.arrived} arrived{without}, {day.answers} answers, "
+            f"  {day.day}: {day.arrived} arrived{unlabelled}, {day.answers} answers, "
             f"{day.corrected} corrections"
         )
-    if told.alarm is not None:
-        lines.append(show_alarm(told.alarm))
-        lines += [f"  now outside: {_breach(one)}" for one in told.breaches]
+    if found.alarm is not None:
+        lines.append(show_alarm(found.alarm))
+        lines += [f"  now outside: {_breach(one)}" for one in found.breaches]
     return "\n".join(lines)
 
 
 def show_alarm(alarm: Alarm) -> str:
-    """Return an alarm as text."""
+    """Return an alert as text."""
     bands = [
-        f"{name} {_shown(band)}"
+        f"{name} {_format_band(band)}"
         for name, band in (("coverage", alarm.coverage), ("error rate", alarm.error_rate))
         if band is not None
     ]
-    lines = [f"alarm {'raised' if alarm.raised else 'quiet'}: {', '.join(bands)}"]
+    lines = [f"alert {'raised' if alarm.raised else 'quiet'}: {', '.join(bands)}"]
     lines += [f"  outside: {_breach(one)}" for one in alarm.breaches]
     sent = alarm.delivery
     if sent is not None:
         why = f": {sent.error}" if sent.error else ""
         lines.append(f"  {alarm.webhook}: {sent.event} {sent.status}, {sent.attempts} tries{why}")
     elif alarm.webhook:
-        lines.append(f"  tells {alarm.webhook}")
+        lines.append(f"  sent to {alarm.webhook}")
     return "\n".join(lines)
 
 
 def _forecast(one: Forecast) -> str:
-    said = {
-        "empty": "nothing waits",
-        "steady": "the queue stays as it is",
+    outlook = {
+        "empty": "the queue is empty",
+        "steady": "the queue keeps its length",
         "grows": f"the queue grows by {one.per_day:g} a day",
         "shrinks": f"the queue is empty in {one.days_left} days at this pace",
     }[one.outlook]
     return (
-        f"{said} ({one.before} waited {one.days:g} days ago, {one.queue} now; a day "
+        f"{outlook} ({one.before} waited {one.days:g} days ago, {one.queue} now; per day "
         f"{one.arrived_per_day:g} arrive and {one.answers_per_day:g} are answered)"
     )
 
 
 def _precision(one: LabelPrecision) -> str:
     share = "unknown" if one.precision is None else f"{one.precision:.1%} {one.basis}"
-    counted = f", {one.wrong} of {one.checked} wrong" if one.checked else ""
-    return f"  {share}{counted}  {one.label} ({one.automatic} automatic)"
+    checked = f", {one.wrong} of {one.checked} wrong" if one.checked else ""
+    return f"  {share}{checked}  {one.label} ({one.automatic} automatic)"
 
 
 def _breach(one: Breach) -> str:
     name = one.measure.replace("_", " ")
-    return f"{name} {one.value:.1%} ({one.basis}), shall be {_shown((one.low, one.high))}"
+    return f"{name} {one.value:.1%} ({one.basis}), outside {_format_band((one.low, one.high))}"
 
 
-def _shown(band: Band) -> str:
-    low, high = ("" if one is None else f"{one:g}" for one in band)
+def _format_band(band: Band) -> str:
+    low, high = ("" if bound is None else f"{bound:g}" for bound in band)
     return f"{low}:{high}"
 
 
 def _band(text: str | None) -> Band | None:
-    """Return the band that `0.5:0.9`, `0.5:` or `:0.9` tells."""
+    """Return the band of a text `0.5:0.9`, `0.5:` or `:0.9`."""
     if text is None:
         return None
     low, colon, high = text.partition(":")
@@ -335,7 +332,7 @@ def _band(text: str | None) -> Band | None:
     except ValueError:
         colon = ""
     if not colon:
-        raise BadInput(f"{text!r} is no band; write 0.5:0.9, 0.5: or :0.9")
+        raise BadInput(f"{text!r} is not a band; write 0.5:0.9, 0.5: or :0.9")
     return (numbers[0], numbers[1])
 
 
@@ -350,11 +347,11 @@ def _band(text: str | None) -> Band | None:
     type=float,
     default=20,
     show_default=True,
-    help="As how many reviews one wrong label.",
+    help="The cost of one wrong label, in reviews.",
 )
 @field_option
 def cost(session: Session, collection: str, wrong_costs: float, field: str | None) -> None:
-    """Show what limits cost where a wrong label costs many reviews, and which costs least.
+    """Show the cost of thresholds, in reviews, and the cheapest one.
 
     \b
     lookalike cost products
@@ -367,10 +364,10 @@ def cost(session: Session, collection: str, wrong_costs: float, field: str | Non
 @click.command()
 @with_session
 @collection_argument
-@click.option("--blind", is_flag=True, help="Only what was answered without sight of a label.")
+@click.option("--blind", is_flag=True, help="Only answers given without seeing a label.")
 @field_option
 def agreement(session: Session, collection: str, blind: bool, field: str | None) -> None:
-    """Show how far people agree on what several answered, and which labels they confuse.
+    """Show the annotator agreement on duplicate annotations, and the confused labels.
 
     \b
     lookalike agreement products

@@ -1,4 +1,4 @@
-"""Commands that go on until they are stopped: the server, and workers outside of it."""
+"""Commands that run or administer a server: server, worker, API keys, health check."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from lookalike.settings import read_settings
 @click.command()
 @with_session
 @click.option("--host", help="The address to listen on [127.0.0.1]; others need a key.")
-@click.option("--port", type=int, help="The port to listen on [8710]; 0: any that is free.")
-@click.option("--no-worker", is_flag=True, help="Let `lookalike worker` do what waits.")
+@click.option("--port", type=int, help="The port to listen on [8710]; 0: any free port.")
+@click.option("--no-worker", is_flag=True, help="Leave tasks to `lookalike worker`.")
 @click.option("--no-browser", is_flag=True, help="Do not open the review page in the browser.")
 def serve(
     session: Session, host: str | None, port: int | None, no_worker: bool, no_browser: bool
@@ -50,14 +50,14 @@ def serve(
 
 @click.command()
 @with_session
-@click.option("--once", is_flag=True, help="End when nothing waits any more.")
+@click.option("--once", is_flag=True, help="End when no task waits any more.")
 @click.option(
     "--health-file",
     type=click.Path(readable=False, path_type=Path),
-    help="Write to it every few seconds how it is, for `lookalike health --file`.",
+    help="Write the state to it every few seconds, for `lookalike health --file`.",
 )
 def worker(session: Session, once: bool, health_file: Path | None) -> None:
-    """Extract and decide what waits, for servers that run with --no-worker.
+    """Run waiting extractions and tasks, for servers with --no-worker.
 
     \b
     lookalike worker
@@ -71,7 +71,7 @@ def worker(session: Session, once: bool, health_file: Path | None) -> None:
 
 
 def _has_browser() -> bool:
-    """Return whether somebody sits here who could see a page: a terminal and a display."""
+    """Return whether a person here can see a page: there is a terminal and a display."""
     has_display = os.name == "nt" or sys.platform == "darwin"
     has_display = has_display or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
     return has_display and sys.stderr.isatty()
@@ -82,7 +82,7 @@ def _has_browser() -> bool:
 
 @click.group()
 def keys() -> None:
-    """Make, list and revoke the keys that a server asks for.
+    """Create, list and revoke the API keys of a server.
 
     \b
     lookalike keys create --name ann --scope label
@@ -92,17 +92,17 @@ def keys() -> None:
 
 @keys.command()
 @with_session
-@click.option("--name", required=True, help="Whose key it is: recorded with what its holder says.")
+@click.option("--name", required=True, help="The holder, recorded as actor of each operation.")
 @click.option(
     "--scope",
     type=click.Choice(["read", "label", "admin"]),
     default="label",
     show_default=True,
-    help="What it may do; each may do what the ones before it may.",
+    help="The permissions; each scope includes those before it.",
 )
 @click.option("--namespace", metavar="NAME", help="Only for this namespace [for all].")
 def create(session: Session, name: str, scope: str, namespace: str | None) -> None:
-    """Make a key and print it: this once, as only its hash is kept.
+    """Create a key and print it once; the store keeps only its hash.
 
     \b
     lookalike keys create --name ann --scope label --namespace shop
@@ -115,7 +115,7 @@ def create(session: Session, name: str, scope: str, namespace: str | None) -> No
 @keys.command("list")
 @with_session
 def list_(session: Session) -> None:
-    """List the keys: whose they are and what they may do, not the keys themselves.
+    """List the keys with their holders and scopes, without the secrets.
 
     \b
     lookalike keys list
@@ -128,7 +128,7 @@ def list_(session: Session) -> None:
 @with_session
 @click.argument("id")
 def revoke(session: Session, id: str) -> None:
-    """End a key, from the next request on. ID is what `keys list` shows.
+    """Revoke a key from the next request on. `keys list` shows its ID.
 
     \b
     lookalike keys revoke 0f3a5c7e9b1d
@@ -137,14 +137,14 @@ def revoke(session: Session, id: str) -> None:
         session.print(library.access().revoke(id), show_key)
 
 
-# --- the probe of a container --------------------------------------------------------------------
+# --- health check --------------------------------------------------------------------------------
 
 _TIMEOUT_S = 5.0
 _EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}
 
 
 def own_address(store: str | None) -> str:
-    """Return the address at which a server of this machine listens by its settings."""
+    """Return the address of a server on this machine, from its settings."""
     from lookalike.stores.open import StoreAddress
 
     given = read_settings(os.environ).store if store is None else store
@@ -154,33 +154,29 @@ def own_address(store: str | None) -> str:
 
 
 def check_server(url: str, *, only_alive: bool) -> str:
-    """Return how the server at an address says it is.
+    """Return the health of the server at an address.
 
-    Raises Unreachable where it does not answer, or says that it is not well, BadInput for what is
-    no address.
+    Raises Unreachable if it does not answer or is not healthy, BadInput for an invalid address.
     """
     if not url.startswith(("http://", "https://")):
-        raise BadInput(f"{url!r} is no address of a server; write http://HOST:PORT")
+        raise BadInput(f"{url!r} is not the address of a server; write http://HOST:PORT")
     address = f"{url.rstrip('/')}/v1/health/{'liveness' if only_alive else 'readiness'}"
     try:
         with build_opener(ProxyHandler({})).open(address, timeout=_TIMEOUT_S) as reply:
             reply.read()
     except HTTPError as error:
-        raise Unreachable(f"{url} is not well: {_told(error)}") from error
+        raise Unreachable(f"{url} is not healthy: {_message(error)}") from error
     except (URLError, HTTPException, OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise Unreachable(f"{url} does not answer: {reason}") from error
     return "alive" if only_alive else "ready"
 
 
-def _told(error: HTTPError) -> str:
+def _message(error: HTTPError) -> str:
     try:
         return str(json.loads(error.read())["error"]["message"])
     except (OSError, ValueError, KeyError, TypeError):
         return f"it answers {error.code}"
-
-
-# --- the health command --------------------------------------------------------------------------
 
 
 @click.command()
@@ -191,9 +187,9 @@ def _told(error: HTTPError) -> str:
     type=click.Path(readable=False, path_type=Path),
     help="The health file of a worker, instead of a server.",
 )
-@click.option("--live", is_flag=True, help="Only whether it lives, not whether it can work.")
+@click.option("--live", is_flag=True, help="Only whether it is alive, not whether it can work.")
 def health(session: Session, url: str | None, file: Path | None, live: bool) -> None:
-    """Say whether a server, or a worker, can work now; the exit code is 0 or 1.
+    """Check whether a server or worker can work now; the exit code is 0 or 1.
 
     \b
     lookalike health
@@ -205,10 +201,10 @@ def health(session: Session, url: str | None, file: Path | None, live: bool) -> 
 
         from lookalike.library.worker import check_file
 
-        found = check_file(file, only_alive=live, now=time.time())
+        state = check_file(file, only_alive=live, now=time.time())
     else:
-        found = check_server(url or own_address(session.store), only_alive=live)
-    session.print({"health": found}, lambda value: str(value["health"]))
+        state = check_server(url or own_address(session.store), only_alive=live)
+    session.print({"health": state}, lambda value: str(value["health"]))
 
 
 COMMANDS = (

@@ -1,4 +1,4 @@
-"""What all commands share: where the store is, how to print, how to show progress."""
+"""Options and helpers that commands share: the store, printing, progress."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ field_option = click.option(
     "--field", metavar="NAME", help="The label field [the collection's first]."
 )
 as_of_option = click.option(
-    "--as-of", metavar="POINT", help="As it was: at a version, operation, event or time."
+    "--as-of", metavar="POINT", help="The state at a version, operation, event or time."
 )
 collection_argument = click.argument("collection")
 _labels = click.option(
     "--labels",
     multiple=True,
     metavar='"A, B"',
-    help="Labels to begin with; quote one with a comma.",
+    help='Declare these labels; quote a label with a comma: "A, ""B, C""".',
 )
 _closed_set = click.option(
     "--closed-set/--open-set",
     default=None,
-    help="These are all the labels; or there may be others.",
+    help="Allow only existing labels, or also others.",
 )
 _engine = click.option(
     "--engine",
     type=click.Choice(["threads", "ray"]),
     default="threads",
-    help="Who does the heavy work: threads here [threads], or a Ray cluster.",
+    help="Extract with threads on this machine [threads], or on a Ray cluster.",
 )
 _address = click.option(
-    "--address", metavar="HOST:PORT", help="Of the Ray cluster, or 'auto' or 'local'."
+    "--address", metavar="HOST:PORT", help="The Ray cluster, or 'auto' or 'local'."
 )
 
 
@@ -54,7 +54,7 @@ def label_set_options(command: Command) -> Command:
 
 
 def label_names(given: Sequence[str]) -> list[str] | None:
-    """Return the labels that `--labels` names, each time some, apart by commas; None for none."""
+    """Return the labels of all `--labels` options, split at commas; None without options."""
     rows = csv.reader(given, skipinitialspace=True)
     return [name.strip() for row in rows for name in row if name.strip()] if given else None
 
@@ -65,7 +65,7 @@ def engine_options(command: Command) -> Command:
 
 
 class Session:
-    """Where the store is, as it was given, and whether to print JSON."""
+    """The place of the store, as given, and whether to print JSON."""
 
     def __init__(self, store: str | None, as_json: bool) -> None:
         self.store = store
@@ -73,28 +73,28 @@ class Session:
 
     @contextmanager
     def library(self) -> Iterator[Library]:
-        """Open the store, which must be there: a mistyped place is not made."""
+        """Open the store, which must exist: a mistyped place does not create one."""
         from lookalike.library.library import place_of
 
         place = place_of(self.store)
         if not place.is_there():
             raise NotAStore(
-                f"there is no store in {place.shown()!r}; make one with `lookalike create`, or say "
-                "where it is with --store"
+                f"there is no store in {place.shown()!r}; create one with `lookalike create`, or "
+                "give its place with --store"
             )
         with self.new_library() as library:
             yield library
 
     @contextmanager
     def new_library(self) -> Iterator[Library]:
-        """Open the store, made when it is not there."""
+        """Open the store; create it if it does not exist."""
         from lookalike.library.library import open
 
         with open(self.store) as library:
             yield library
 
     def print(self, value: Any, show: Callable[[Any], str]) -> None:
-        """Print a value as JSON, or as `show` tells it."""
+        """Print a value as JSON, or as the text that `show` returns."""
         if self.as_json:
             click.echo(json.dumps(value, default=_json_value, ensure_ascii=False, indent=2))
         else:
@@ -104,13 +104,13 @@ class Session:
 def store_option(command: Command) -> Command:
     """Give a command `--store` and `--json`."""
     store = click.option(
-        "--store", metavar="PLACE", help="Where the store is [LOOKALIKE_STORE, ./lookalike]."
+        "--store", metavar="PLACE", help="The store [LOOKALIKE_STORE, ./lookalike]."
     )
     return store(click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command))
 
 
 def with_session(command: Command) -> Command:
-    """Pass the session as first argument; `--store` and `--json` may stand behind the command."""
+    """Pass the session as first argument; `--store` and `--json` may follow the command."""
 
     @click.pass_obj
     def wrapped(outer: Session, /, store: str | None, as_json: bool, **values: Any) -> None:
@@ -125,7 +125,7 @@ def with_session(command: Command) -> Command:
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar with the time left, on a terminal only."""
+    """Show a progress bar with the time left, only on a terminal."""
     hidden = not sys.stderr.isatty()
     with click.progressbar(length=0, label=what, file=sys.stderr, hidden=hidden) as bar:
 
@@ -137,7 +137,7 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def _json_value(value: Any) -> Any:
-    """Return a result as JSON: its fields, and what it computes of them that is a plain value."""
+    """Return a result as JSON: its fields, and its properties with plain values."""
     if not dataclasses.is_dataclass(value):
         return value.isoformat() if hasattr(value, "isoformat") else str(value)
     names = [field.name for field in dataclasses.fields(value)]

@@ -1,4 +1,4 @@
-"""The command that says what is wrong: with the store, or with how a collection labels itself."""
+"""Commands about the whole store: diagnosis, backup, compaction, migration."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _QUESTIONS = {
     "does_not_improve": "does not improve",
 }
 _EXPLAINED = {
-    "too_many_without_a_label": "of the nulls",
+    "too_many_without_a_label": "of the unlabelled",
     "wrong_labels": "of wrong or doubtful labels",
-    "does_not_improve": "of the nulls or answers",
+    "does_not_improve": "of the unlabelled or the answers",
 }
 
 
@@ -44,9 +44,9 @@ _EXPLAINED = {
 @click.argument("collection", required=False)
 @field_option
 def doctor(session: Session, collection: str | None, field: str | None) -> None:
-    """Say why a collection labels too little, or wrongly, or gets no better, and what to do.
+    """Diagnose low coverage, wrong labels or no improvement of a collection, and what to do.
 
-    Without a collection: versions, spaces and the store's integrity.
+    Without a collection: versions, embedding spaces and the store's integrity.
 
     \b
     lookalike doctor
@@ -81,33 +81,33 @@ def _check_store(session: Session) -> None:
 
 
 def in_store(found: Checkup, store: str) -> Checkup:
-    """Return what was found with commands that say where the store is, as this one was told."""
-    placed = shlex.join(["lookalike", "--store", store])
+    """Return the findings with `--store` added to their commands."""
+    prefix = shlex.join(["lookalike", "--store", store])
 
-    def here(step: Step) -> Step:
+    def with_store(step: Step) -> Step:
         bare = step.command.removeprefix("lookalike ")
-        return step if bare == step.command else replace(step, command=f"{placed} {bare}")
+        return step if bare == step.command else replace(step, command=f"{prefix} {bare}")
 
     findings = tuple(
-        replace(one, steps=tuple(here(step) for step in one.steps)) for one in found.findings
+        replace(one, steps=tuple(with_store(step) for step in one.steps)) for one in found.findings
     )
     return replace(found, findings=findings)
 
 
 def show_checkup(found: Checkup) -> str:
-    """Return what was found, most telling first, with the commands to type next."""
+    """Return the findings, most important first, with the commands to run next."""
     lines = [
         f"{found.collection}.{found.field}: {found.documents} documents, {found.nulls} without a "
-        f"label, {found.automatic} labelled themselves"
+        f"label, {found.automatic} labelled automatically"
     ]
     if not found.findings:
-        return "\n".join([*lines, f"nothing found; looked for {len(found.checked)} causes"])
+        return "\n".join([*lines, f"no problem found; {len(found.checked)} causes checked"])
     for number, one in enumerate(found.findings, 1):
-        lines += ["", *_told(number, one)]
+        lines += ["", *_finding(number, one)]
     return "\n".join(lines)
 
 
-def _told(number: int, one: Finding) -> Iterator[str]:
+def _finding(number: int, one: Finding) -> Iterator[str]:
     explained = "" if one.share is None else f", {one.share:.0%} {_EXPLAINED[one.symptom]}"
     yield f"{number}. {_QUESTIONS[one.symptom]} ({one.severity}{explained}): {one.cause}"
     yield f"   {one.seen}"
@@ -132,10 +132,10 @@ def _told(number: int, one: Finding) -> Iterator[str]:
     help="An earlier backup on the same disk: files that it has are not copied again.",
 )
 def backup(session: Session, target: Path, earlier: Path | None) -> None:
-    """Keep the store as it is now in TARGET, a new directory; others go on working.
+    """Back up the store to TARGET, a new directory, while others keep working.
 
-    The backup is a store itself, without caches and logs: to restore it, back it up to where the
-    store shall be. A database has its own backups, such as pg_dump.
+    The backup is a store itself, without caches and logs. To restore it, back it up to the place of
+    the store. A database has its own backups, such as pg_dump.
 
     \b
     lookalike backup backups/monday
@@ -145,18 +145,18 @@ def backup(session: Session, target: Path, earlier: Path | None) -> None:
     from lookalike.library.library import place_of
     from lookalike.library.maintenance import back_up
 
-    with progress_bar("keeping") as progress:
-        kept = back_up(place_of(session.store), target, earlier=earlier, progress=progress)
-    session.print(kept, show_backup)
+    with progress_bar("backing up") as progress:
+        done = back_up(place_of(session.store), target, earlier=earlier, progress=progress)
+    session.print(done, show_backup)
 
 
 @click.command()
 @with_session
 def compact(session: Session) -> None:
-    """Give back the room on the disk that removed documents left.
+    """Free the disk space of removed documents.
 
-    Vectors and database are written anew, without what is left of them: have room for both twice.
-    Others go on reading meanwhile; who writes waits for the end.
+    It rewrites vectors and database, so the disk needs room for both twice. Others can read
+    meanwhile; writers wait until it ends.
 
     \b
     lookalike compact
@@ -178,10 +178,10 @@ def compact(session: Session) -> None:
     "--extractor", multiple=True, help="image, text, … of another model; several are combined."
 )
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="For the extractor.")
-@click.option("--confidence-threshold", type=float, help="The similarity to label at, there.")
+@click.option("--confidence-threshold", type=float, help="The similarity threshold after it.")
 @click.option("--dry-run", is_flag=True, help="Only extract and compare.")
-@click.option("--drop-old", is_flag=True, help="Erase the spaces that are not in force.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--drop-old", is_flag=True, help="Erase the vectors of earlier extractors.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def migrate(
     session: Session,
     collections: Sequence[str],
@@ -192,10 +192,10 @@ def migrate(
     drop_old: bool,
     yes: bool,
 ) -> None:
-    """Change collections to another extractor, and keep what people said.
+    """Migrate collections to another extractor, and keep people's labels.
 
-    Extracts beside what is in force, compares, asks, and switches in one step; run it again to
-    resume, or with the old extractor to go back.
+    It extracts while the old vectors stay in use, compares the decisions, asks, and switches in one
+    step. Run it again to resume, or with the old extractor to go back.
 
     \b
     lookalike migrate products --extractor image --option model=large --dry-run
@@ -204,9 +204,9 @@ def migrate(
     lookalike migrate products --drop-old
     """
     if not extractor and not drop_old:
-        raise BadInput("say which extractor: --extractor NAME; or --drop-old")
+        raise BadInput("give the new extractor: --extractor NAME; or --drop-old")
     if dry_run and drop_old:
-        raise BadInput("--dry-run changes nothing, and --drop-old erases: say one of them")
+        raise BadInput("--dry-run changes nothing, and --drop-old erases: give only one of them")
     with session.library() as library:
         from lookalike.extractors.registry import as_one
 
@@ -219,7 +219,7 @@ def migrate(
             }
             _change(session, library, collections, given, dry_run=dry_run, yes=yes)
         if drop_old:
-            _confirm(f"Erase what {', '.join(collections)} had of other extractors?", yes)
+            _confirm(f"Erase the vectors of other extractors in {', '.join(collections)}?", yes)
             session.print(library.drop_spaces(*collections), show_dropped)
 
 
@@ -238,7 +238,7 @@ def _change(
         session.print(migration, show_migration)
         return
     click.echo(show_migration(migration), err=session.as_json)
-    _confirm(f"Change {', '.join(collections)} to {migration.after}?", yes)
+    _confirm(f"Migrate {', '.join(collections)} to {migration.after}?", yes)
     with progress_bar("extracting") as progress:
         changed = library.migrate(*collections, progress=progress, **given)
     session.print(changed, lambda value: show_migrated(value, migration))
@@ -248,7 +248,7 @@ def _confirm(question: str, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise BadInput(f"{question} Cannot ask here; say --yes")
+        raise BadInput(f"{question} Cannot ask here; add --yes")
     click.confirm(question, abort=True, err=True)
 
 

@@ -1,4 +1,4 @@
-"""Commands that move files and labels in and out."""
+"""Commands that add files, import and export labels, and erase or copy data."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ _FORMATS = (
 @with_session
 @collection_argument
 @click.argument("sources", nargs=-1, required=True)
-@click.option("--copy", is_flag=True, help="Keep the bytes in the store.")
+@click.option("--copy", is_flag=True, help="Store the bytes, not only a link to them.")
 @engine_options
 def add(
     session: Session, collection: str, sources: Sequence[str], copy: bool, **engine: Any
 ) -> None:
-    """Bring files, folders or URLs in; run it again to resume.
+    """Add files, folders or URLs: extract and decide them; run it again to resume.
 
     \b
     lookalike add products photos/
@@ -83,9 +83,9 @@ def add(
     type=click.Choice(_FORMATS),
     help="The format of PATH [recognised by its content].",
 )
-@click.option("--label-column", help="Of a table, or of data with several labels [label].")
-@click.option("--images", type=click.Path(path_type=Path), help="Where the pictures are.")
-@click.option("--suggestions", is_flag=True, help="Suggest only: these labels do not vote.")
+@click.option("--label-column", help="The column of labels in a table [label].")
+@click.option("--images", type=click.Path(path_type=Path), help="The folder of the pictures.")
+@click.option("--suggestions", is_flag=True, help="As suggestions, not as references.")
 @field_option
 def import_(
     session: Session,
@@ -97,9 +97,9 @@ def import_(
     suggestions: bool,
     field: str | None,
 ) -> None:
-    """Take labels, and the files they belong to, from another tool.
+    """Import labels, and the files they belong to, from another tool.
 
-    A person's label is never overwritten; what is not taken is named with the reason.
+    An import never overwrites a person's label; it lists refused rows with the reason.
 
     \b
     lookalike import products labels.csv
@@ -134,9 +134,9 @@ def import_(
 @with_session
 @collection_argument
 @click.argument("file", type=click.Path(path_type=Path), required=False)
-@click.option("--format", "kind", type=click.Choice(_FORMATS), help="For another tool.")
-@click.option("--all", "unlabelled", is_flag=True, help="What has no label, too.")
-@click.option("--link", is_flag=True, help="Link files that go along, do not copy them.")
+@click.option("--format", "kind", type=click.Choice(_FORMATS), help="The format of another tool.")
+@click.option("--all", "unlabelled", is_flag=True, help="Also what has no label.")
+@click.option("--link", is_flag=True, help="Link pictures instead of copying them.")
 @as_of_option
 @field_option
 def export(
@@ -167,13 +167,13 @@ def export(
         target = library.collection(collection)
         if kind is not None and kind not in _TABLES:
             if as_of is not None:
-                raise BadInput("--as-of is for tables: leave --format away")
+                raise BadInput("--as-of is for tables: omit --format")
             options = {"field": field, "unlabelled": unlabelled, "link": link}
             _export_dataset(session, target, file, kind, options)
             return
         if unlabelled or link:
             option = "--all" if unlabelled else "--link"
-            raise BadInput(f"{option} is for formats of other tools: name a --format as well")
+            raise BadInput(f"{option} is for formats of other tools: give --format as well")
         shown = target if as_of is None else target.as_of(as_of)
         _export_table(session, shown.rows(field=field), file, kind)
 
@@ -189,7 +189,7 @@ def _export_table(
         session.print({"rows": count, "file": str(file)}, lambda v: f"{v['rows']} rows → {file}")
         return
     if kind == "parquet":
-        raise BadInput("say where to write parquet: a file")
+        raise BadInput("give the file to write parquet to")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="strict")
     as_json = session.as_json or kind == "jsonl"
@@ -208,7 +208,7 @@ def _export_dataset(
     from lookalike.library.annotations import export_annotations, is_of_regions
 
     if file is None:
-        raise BadInput(f"say where to write {kind}: {format_named(kind).target}")
+        raise BadInput(f"give a place to write {kind}: {format_named(kind).target}")
     count = export_annotations(target, file, kind, **options)
     what = "regions" if is_of_regions(target) else "labels"
     session.print({what: count, "file": str(file)}, lambda v: f"{v[what]} {what} → {file}")
@@ -223,9 +223,9 @@ def _export_dataset(
 def draw(
     session: Session, collection: str, id: str, region: str, box: tuple[float, ...] | None
 ) -> None:
-    """Draw or move a region, in pixels; without a box, take it away.
+    """Draw or move a region of a picture, in pixels; without a box remove it.
 
-    ID is that of the object, or of any document of it.
+    ID is the id of the object, or of any document of it.
 
     \b
     lookalike draw cells doc_a r1 10 20 30 40
@@ -233,7 +233,7 @@ def draw(
     """
     with session.library() as library:
         target = library.collection(collection)
-        with suppress(NotFound):  # then it is the object's, or `draw` says that there is none
+        with suppress(NotFound):  # then it is an object's id, or `draw` raises NotFound
             id = target.document(id).object_id
         session.print(target.draw({id: {region: box or None}}), show_changed)
 
@@ -242,10 +242,10 @@ def draw(
 @with_session
 @collection_argument
 @click.argument("ids", nargs=-1)
-@click.option("--label", help="All that has this label, instead of ids; implies --parts.")
-@click.option("--parts", is_flag=True, help="Only these faces, pages or regions; the rest stays.")
+@click.option("--label", help="All documents with this label, instead of ids; implies --parts.")
+@click.option("--parts", is_flag=True, help="Only these faces, pages or regions of an object.")
 @field_option
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def forget(
     session: Session,
     collection: str,
@@ -255,9 +255,9 @@ def forget(
     field: str | None,
     yes: bool,
 ) -> None:
-    """Erase documents and all that comes from them, for good.
+    """Erase documents with their objects, vectors, labels and copies, for good.
 
-    Your own files stay. What is forgotten in part does not come back from the same file.
+    Your own files stay. Parts erased with `--parts` are not extracted again from the same file.
 
     \b
     lookalike forget products doc_a doc_b
@@ -265,13 +265,13 @@ def forget(
     lookalike forget people --label Ada --yes
     """
     if bool(ids) == (label is not None):
-        raise BadInput("say what to forget: ID …, or --label LABEL")
+        raise BadInput("give the documents to forget: ID …, or --label LABEL")
     with session.library() as library:
         target = library.collection(collection)
         chosen = {"ids": ids} if label is None else {"label": label, "field": field}
         count = len(target.ids(**chosen))
         if not yes and not sys.stdin.isatty():
-            raise BadInput(f"{count} documents would be erased; cannot ask here; say --yes")
+            raise BadInput(f"{count} documents would be erased; cannot ask here; add --yes")
         if not yes:
             click.confirm(f"Erase {count} documents for good?", abort=True, err=True)
         receipt = target.forget(ids or None, label=label, only_parts=parts, field=field)
@@ -282,23 +282,23 @@ def forget(
 @with_session
 @click.argument("kind", type=click.Choice(["collection", "bucket"]))
 @click.argument("names", nargs=-1, required=True)
-@click.option("--cascade", is_flag=True, help="A bucket's collections, too.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--cascade", is_flag=True, help="Also the collections of a bucket.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def remove(session: Session, kind: str, names: Sequence[str], cascade: bool, yes: bool) -> None:
-    """Remove collections or buckets with all that is in them, for good.
+    """Remove collections or buckets with everything in them, for good.
 
-    A collection's objects stay in its bucket; your own files stay in any case.
+    A collection's objects stay in its bucket. Your own files always stay.
 
     \b
     lookalike remove collection products
     lookalike remove bucket products --cascade --yes
     """
     if cascade and kind == "collection":
-        raise BadInput("--cascade is for buckets; name all collections that shall go")
+        raise BadInput("--cascade is for buckets; give the names of all collections to remove")
     listed = ", ".join(names)
     with session.library() as library:
         if not yes and not sys.stdin.isatty():
-            raise BadInput(f"the {kind} {listed} would be removed; cannot ask here; say --yes")
+            raise BadInput(f"the {kind} {listed} would be removed; cannot ask here; add --yes")
         if not yes:
             click.confirm(f"Remove the {kind} {listed} for good?", abort=True, err=True)
         if kind == "collection":
@@ -314,13 +314,13 @@ def remove(session: Session, kind: str, names: Sequence[str], cascade: bool, yes
 @click.argument("source", metavar="FROM")
 @click.argument("target", metavar="TO")
 @click.option(
-    "--blobs", default="", metavar="PLACE", help="Where the copy keeps uploads, as LOOKALIKE_BLOBS."
+    "--blobs", default="", metavar="PLACE", help="The uploads of the copy, as LOOKALIKE_BLOBS."
 )
 def copy_(session: Session, source: str, target: str, blobs: str) -> None:
-    """Copy a whole store to a new place, and compare the two: a directory or a database.
+    """Copy a whole store to a new directory or database, and compare the two.
 
-    Everything comes across: objects, documents, vectors, labels with their history, keys, uploads.
-    A database keeps uploads in LOOKALIKE_BLOBS.
+    It copies objects, documents, vectors, labels with their history, keys and uploads. A database
+    keeps uploads in LOOKALIKE_BLOBS.
 
     \b
     lookalike copy ./lookalike postgresql://ann@db.example.org/labels

@@ -1,4 +1,4 @@
-"""Commands by which another rule is tried against the one in force."""
+"""Commands of experiments: compare a candidate policy with the current one before adopting it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ _SHOWN = 10
 
 @click.group()
 def trial() -> None:
-    """Try another limit, target, extractor or reference set, before it labels anything.
+    """Run experiments: compare a candidate policy with the current one before adopting it.
+
+    A candidate has another threshold, target precision, extractor or reference set.
 
     \b
     lookalike trial begin products --target-precision 0.97
@@ -33,12 +35,14 @@ def trial() -> None:
 @trial.command()
 @with_session
 @collection_argument
-@click.option("--confidence-threshold", type=float, help="Another limit of similarity.")
-@click.option("--target-precision", type=float, help="Another share of right labels.")
+@click.option("--confidence-threshold", type=float, help="Another similarity threshold.")
+@click.option("--target-precision", type=float, help="Another target precision.")
 @click.option("--top-k", type=int, help="Another number of nearest references.")
-@click.option("--extractor", help="Another extractor, prepared by `migrate`.")
-@click.option("--references", help="Only those untouched since this operation.")
-@click.option("--wrong-costs", default=20.0, show_default=True, help="In reviews.")
+@click.option("--extractor", help="Another extractor, prepared by `migrate --dry-run`.")
+@click.option("--references", help="Only references unchanged since this operation.")
+@click.option(
+    "--wrong-costs", default=20.0, show_default=True, help="The cost of a wrong label, in reviews."
+)
 @field_option
 def begin(
     session: Session,
@@ -51,14 +55,14 @@ def begin(
     wrong_costs: float,
     field: str | None,
 ) -> None:
-    """Begin a trial, and show on what the two rules disagree, without their labels.
+    """Begin an experiment, and list documents on which the policies disagree, without labels.
 
     \b
     lookalike trial begin products --confidence-threshold 0.8
     lookalike trial begin products --target-precision 0.9 --wrong-costs 5
     """
     with session.library() as library:
-        begun = library.collection(collection).try_policy(
+        experiment = library.collection(collection).try_policy(
             confidence_threshold=confidence_threshold,
             target_precision=target_precision,
             top_k=top_k,
@@ -67,7 +71,7 @@ def begin(
             wrong_costs=wrong_costs,
             field=field,
         )
-        session.print(begun, _show)
+        session.print(experiment, _show)
 
 
 @trial.command("list")
@@ -75,7 +79,7 @@ def begin(
 @collection_argument
 @field_option
 def list_(session: Session, collection: str, field: str | None) -> None:
-    """List the trials of a label field, the newest first.
+    """List the experiments of a label field, newest first.
 
     \b
     lookalike trial list products
@@ -88,9 +92,9 @@ def list_(session: Session, collection: str, field: str | None) -> None:
 @with_session
 @collection_argument
 @click.argument("trial")
-@click.option("--limit", default=0, help="Draw more, until so many wait.")
+@click.option("--limit", default=0, help="Sample more documents, until this number waits.")
 def report(session: Session, collection: str, trial: str, limit: int) -> None:
-    """Show what a trial tells so far, and what waits in it.
+    """Show the result of an experiment so far, and its open documents.
 
     \b
     lookalike trial report products op_01J… --limit 50
@@ -107,8 +111,8 @@ def report(session: Session, collection: str, trial: str, limit: int) -> None:
 @collection_argument
 @click.argument("trial")
 @click.argument("ids_and_label", nargs=-1, required=True, metavar="ID… [LABEL]")
-@click.option("--new-kind", is_flag=True, help="They are of no known label.")
-@click.option("--cannot-tell", is_flag=True, help="You cannot tell what they are.")
+@click.option("--new-kind", is_flag=True, help="They belong to a new category.")
+@click.option("--cannot-tell", is_flag=True, help="You cannot tell the correct label.")
 def answer(
     session: Session,
     collection: str,
@@ -117,19 +121,19 @@ def answer(
     new_kind: bool,
     cannot_tell: bool,
 ) -> None:
-    """Say what documents of a trial are.
+    """Answer documents of an experiment with their correct label.
 
     \b
     lookalike trial answer products op_01J… doc_a doc_b "Shoes > Running"
     lookalike trial answer products op_01J… doc_c --cannot-tell
     """
     if new_kind and cannot_tell:
-        raise BadInput("say one of --new-kind and --cannot-tell")
+        raise BadInput("give only one of --new-kind and --cannot-tell")
     labels: dict[str, str] = {}
     if not new_kind and not cannot_tell:
         *ids, name = ids_and_label
         if not ids:
-            raise BadInput(f"{name!r} alone is not enough: say ID … LABEL, or ID … --new-kind")
+            raise BadInput(f"{name!r} alone is not enough: give ID … LABEL, or ID … --new-kind")
         labels = dict.fromkeys(ids, name)
     with session.library() as library:
         done = library.collection(collection).answer_trial(
@@ -147,7 +151,7 @@ def answer(
 @click.argument("trial")
 @click.option("--keep/--no-keep", default=True, help="Make the answers your labels.")
 def adopt(session: Session, collection: str, trial: str, keep: bool) -> None:
-    """Let the challenger be the rule in force, and decide everything by it.
+    """Adopt the candidate policy, and decide all documents with it.
 
     \b
     lookalike trial adopt products op_01J…
@@ -162,7 +166,7 @@ def adopt(session: Session, collection: str, trial: str, keep: bool) -> None:
 @click.argument("trial")
 @click.option("--keep/--no-keep", default=True, help="Make the answers your labels.")
 def drop(session: Session, collection: str, trial: str, keep: bool) -> None:
-    """End a trial and leave the rule as it is.
+    """End an experiment and keep the current policy.
 
     \b
     lookalike trial drop products op_01J… --no-keep
@@ -174,9 +178,9 @@ def drop(session: Session, collection: str, trial: str, keep: bool) -> None:
 @trial.command()
 @with_session
 @collection_argument
-@click.option("--at", type=float, help="The limit.")
-@click.option("--target-precision", type=float, help="The target that makes it.")
-@click.option("--limit", default=_SHOWN, show_default=True, help="How many to show.")
+@click.option("--at", type=float, help="The threshold.")
+@click.option("--target-precision", type=float, help="Or the target precision.")
+@click.option("--limit", default=_SHOWN, show_default=True, help="The number of documents.")
 @field_option
 def flips(
     session: Session,
@@ -186,7 +190,7 @@ def flips(
     limit: int,
     field: str | None,
 ) -> None:
-    """Show which labels would come or go at another limit.
+    """Show which labels would change at another threshold or target precision.
 
     \b
     lookalike trial flips products --at 0.85
@@ -199,26 +203,27 @@ def flips(
 
 
 def _show(found: Trial) -> str:
-    crossed = found.crossing
+    crossed, compared = found.crossing, found.comparison
     lines = [
-        f"trial {found.id} of {found.collection}.{found.field}: {_rule(found)}, {found.state}",
+        f"experiment {found.id} of {found.collection}.{found.field}: {_policy(found)}, "
+        f"{found.state}",
         found.trouble or found.verdict,
         f"of {crossed.documents} documents they disagree on {crossed.disagreements}; "
-        f"{found.comparison.answers} answered, {found.comparison.wins} for the challenger, "
-        f"{found.comparison.losses} for the champion",
-        f"champion:   {_side(found.champion)}",
-        f"challenger: {_side(found.challenger)}",
+        f"{compared.answers} answered, {compared.wins} for the candidate, "
+        f"{compared.losses} for the current policy",
+        f"current:   {_side(found.champion)}",
+        f"candidate: {_side(found.challenger)}",
     ]
     if found.waiting:
         left = len(found.waiting) - _SHOWN
-        lines += [f"{len(found.waiting)} wait:", *(f"  {id}" for id in found.waiting[:_SHOWN])]
+        lines += [f"{len(found.waiting)} to answer:", *(f"  {id}" for id in found.waiting[:_SHOWN])]
         lines += [f"  … and {left} more"] if left > 0 else []
     return "\n".join(lines)
 
 
-def _rule(found: Trial) -> str:
+def _policy(found: Trial) -> str:
     rule = found.rule
-    said = {
+    values = {
         "confidence_threshold": rule.confidence_threshold,
         "target_precision": rule.target_precision,
         "targets": rule.targets,
@@ -226,35 +231,37 @@ def _rule(found: Trial) -> str:
         "extractor": rule.extractor,
         "references": rule.references,
     }
-    return ", ".join(f"{name} {value}" for name, value in said.items() if value is not None)
+    return ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
 
 
 def _side(one: Side) -> str:
     share = "" if one.precision is None else f", about {one.precision:.1%} right"
     return (
         f"{one.labelled} labelled ({one.coverage:.1%}){share}; replayed: {one.right} right, "
-        f"{one.wrong} wrong, {one.null} null"
+        f"{one.wrong} wrong, {one.null} unlabelled"
     )
 
 
 def _show_all(found: Sequence[Trial]) -> str:
     lines = [
-        f"{one.id}  {one.at:%Y-%m-%d}  {one.state}  {_rule(one)}: {one.trouble or one.verdict}"
+        f"{one.id}  {one.at:%Y-%m-%d}  {one.state}  {_policy(one)}: {one.trouble or one.verdict}"
         for one in found
     ]
-    return "\n".join(lines) or "no trial yet; begin one with `lookalike trial begin`"
+    return "\n".join(lines) or "no experiment yet; begin one with `lookalike trial begin`"
 
 
 def _show_flips(found: Flips) -> str:
     now = "none" if found.limit is None else f"{found.limit:.3f}"
-    target = "" if found.target_precision is None else f" (target {found.target_precision:g})"
+    target = ""
+    if found.target_precision is not None:
+        target = f" (target precision {found.target_precision:g})"
     lines = [
-        f"limit {now} → {found.at:.3f}{target}: {found.appear} labels come, {found.vanish} go",
-        *(
-            f"  {one.id}  {one.confidence:.3f}  {one.before or 'null'} → {one.after or 'null'}"
-            for one in found.documents
-        ),
+        f"threshold {now} → {found.at:.3f}{target}: {found.appear} labels appear, "
+        f"{found.vanish} disappear"
     ]
+    for one in found.documents:
+        before, after = one.before or "no label", one.after or "no label"
+        lines.append(f"  {one.id}  {one.confidence:.3f}  {before} → {after}")
     return "\n".join(lines)
 
 

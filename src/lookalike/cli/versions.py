@@ -1,4 +1,4 @@
-"""Commands for versions: naming points in a ledger, comparing them, trying an old rule."""
+"""Commands for versions: name points in the history, compare them, decide with an old policy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SHOWN = 10
 
 @click.group()
 def versions() -> None:
-    """Name points in the history of a collection, and go back to them.
+    """Name points in the history of a collection, compare them, and decide as then.
 
     \b
     lookalike versions keep products "spring 2026"
@@ -32,10 +32,10 @@ def versions() -> None:
 @with_session
 @collection_argument
 @click.argument("name")
-@click.option("--note", default="", help="What is so then.")
+@click.option("--note", default="", help="A note about the version.")
 @field_option
 def keep(session: Session, collection: str, name: str, note: str, field: str | None) -> None:
-    """Name the point where a label field is now.
+    """Name the current state of a label field as a version.
 
     \b
     lookalike versions keep products "spring 2026" --note "before the new shoes"
@@ -48,10 +48,10 @@ def keep(session: Session, collection: str, name: str, note: str, field: str | N
 @versions.command("list")
 @with_session
 @collection_argument
-@click.option("--retired", is_flag=True, help="Those that are retired, too.")
+@click.option("--retired", is_flag=True, help="Also retired versions.")
 @field_option
 def list_(session: Session, collection: str, retired: bool, field: str | None) -> None:
-    """List the versions, the newest first.
+    """List the versions, newest first.
 
     \b
     lookalike versions list products
@@ -70,7 +70,7 @@ def list_(session: Session, collection: str, retired: bool, field: str | None) -
 def compare(
     session: Session, collection: str, before: str, after: str | None, field: str | None
 ) -> None:
-    """Show what differs between two points, or between one and now.
+    """Show the differences between two points, or between a point and now.
 
     A point is a version, an operation, the number of an event, or a time.
 
@@ -79,8 +79,8 @@ def compare(
     lookalike versions compare products 2026-03-01 2026-04-01
     """
     with session.library() as library:
-        told = library.collection(collection).compare_versions(before, after, field=field)
-        session.print(told, _show_comparison)
+        comparison = library.collection(collection).compare_versions(before, after, field=field)
+        session.print(comparison, _show_comparison)
 
 
 @versions.command()
@@ -88,7 +88,7 @@ def compare(
 @collection_argument
 @click.argument("name")
 def retire(session: Session, collection: str, name: str) -> None:
-    """Offer a version no more; who asks for it still gets what it gave.
+    """Hide a version from lists; it stays readable by its name.
 
     \b
     lookalike versions retire products "spring 2026"
@@ -107,22 +107,22 @@ def retire(session: Session, collection: str, name: str) -> None:
 @click.argument("point")
 @field_option
 def decide(session: Session, collection: str, point: str, field: str | None) -> None:
-    """Show what the references and the policy of a point say of the documents of now.
+    """Decide the current documents with the references and policy of an earlier point.
 
-    Nothing is recorded.
+    It shows the differences and changes nothing.
 
     \b
     lookalike versions decide products "spring 2026"
     """
     with session.library() as library:
-        told = library.collection(collection).as_of(point).decide(field=field)
-        session.print(told, _show_redecided)
+        redecided = library.collection(collection).as_of(point).decide(field=field)
+        session.print(redecided, _show_redecided)
 
 
 def _show(version: Version) -> str:
     note = f"  {version.note}" if version.note else ""
-    gone = "  (retired)" if version.retired_at else ""
-    return f"{version.name}  {version.at:%Y-%m-%d %H:%M}  {version.field}{note}{gone}"
+    retired = "  (retired)" if version.retired_at else ""
+    return f"{version.name}  {version.at:%Y-%m-%d %H:%M}  {version.field}{note}{retired}"
 
 
 def _show_all(found: Sequence[Version]) -> str:
@@ -130,36 +130,36 @@ def _show_all(found: Sequence[Version]) -> str:
     return "\n".join(lines) or "no version yet; name one with `lookalike versions keep`"
 
 
-def _show_comparison(told: Comparison) -> str:
-    lines = [f"{told.field}: {told.before} → {told.after or 'now'}"]
-    lines += [f"  policy: {name} {was} → {now}" for name, (was, now) in told.policy.items()]
-    lines += [f"  new label: {label}" for label in told.labels_added]
-    lines += [f"  label gone: {label}" for label in told.labels_gone]
+def _show_comparison(found: Comparison) -> str:
+    lines = [f"{found.field}: {found.before} → {found.after or 'now'}"]
+    lines += [f"  policy: {name} {old} → {new}" for name, (old, new) in found.policy.items()]
+    lines += [f"  new label: {label}" for label in found.labels_added]
+    lines += [f"  removed label: {label}" for label in found.labels_gone]
     lines += [
         f"  references of {label}: +{len(one.added)} −{len(one.removed)}"
-        for label, one in told.references.items()
+        for label, one in found.references.items()
     ]
-    lines += _pairs("reference", told.relabelled)
-    lines += _pairs("decision", told.decisions)
-    lines.append(f"  {told.arrived} documents came in between")
+    lines += _pairs("reference", found.relabelled)
+    lines += _pairs("decision", found.decisions)
+    lines.append(f"  {found.arrived} documents were added in between")
     return "\n".join(lines)
 
 
 def _pairs(what: str, pairs: Mapping[str, tuple[Any, Any]]) -> list[str]:
     lines = [
-        f"  {what} on {id}: {was or 'no label'} → {now or 'no label'}"
-        for id, (was, now) in list(pairs.items())[:_SHOWN]
+        f"  {what} {id}: {old or 'no label'} → {new or 'no label'}"
+        for id, (old, new) in list(pairs.items())[:_SHOWN]
     ]
     left = len(pairs) - _SHOWN
     return lines + ([f"  … and {left} more"] if left > 0 else [])
 
 
-def _show_redecided(told: Redecided) -> str:
-    lines = [f"{told.field}: {told.same} would stay as they are"]
+def _show_redecided(found: Redecided) -> str:
+    lines = [f"{found.field}: {found.same} decisions would stay the same"]
     for word, counts in (
-        ("labelled", told.labelled),
-        ("relabelled", told.relabelled),
-        ("unlabelled", told.unlabelled),
+        ("labelled", found.labelled),
+        ("relabelled", found.relabelled),
+        ("unlabelled", found.unlabelled),
     ):
         lines += [f"  {word:10} {count:6}  {label}" for label, count in counts.items()]
     return "\n".join(lines)

@@ -1,8 +1,8 @@
-"""Bytes: referenced where they are, or kept in the store by their digest; always checked.
+"""The bytes of objects: referenced at the user's address, or copied into the store's storage.
 
-A blob's `uri` is one of: `file:///…` or any URL that fsspec opens (referenced: the file stays the
-user's), `blob:<sha256>` (kept in the store's storage, written once), `data:…` (small, inline).
-Reading compares the digest, so a changed or missing file is noticed, never silently used.
+A blob's `uri` is one of: `file:///…` or any URL that fsspec opens (a reference: Lookalike never
+changes the user's file), `blob:<sha256>` (a copy in the storage, written once), `data:…` (small,
+inline). Each read compares the SHA-256, so a changed or missing file raises an error.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _INLINE = "data:;base64,"
 _INLINE_BYTES = 4096
 
 Fetch = Callable[[str], tuple[bytes, str | None]]
-"""Returns the bytes at a URL or path, and their media type where it is told."""
+"""Returns the bytes at a URL or path, and their media type if the server sends one."""
 
 
 class Blobs:
-    """The bytes of a store's objects. `storage` keeps copies and uploads.
+    """Reads and keeps the bytes of a store's objects. `storage` holds copies and uploads.
 
-    Without it, nothing is kept but what is small enough to stand in its uri.
+    Without a storage, only bytes that are small enough for a data: URL can be kept.
 
-    A server gives `guarded`, the fetch of a GuardedFetcher: then whatever somebody names, and
-    whatever lies elsewhere, is read through it. Without it every path and URL is read.
+    A server gives `guarded`, the `fetch` of a GuardedFetcher. It then reads every address that a
+    request names, and every URL. Without it, any path and URL can be read.
     """
 
     def __init__(
@@ -48,22 +48,22 @@ class Blobs:
         self._guarded = guarded
 
     def keep(self, data: bytes, *, inline: bool = False) -> str:
-        """Keep bytes and return their uri. The same bytes are kept once, durably.
+        """Store bytes durably and return their uri. The same bytes are stored once.
 
-        Few bytes stand in the uri itself, and others that should be `inline`. Raises BadSetting
-        where there is no place to keep them, StoreUnwritable or StoreUnreachable where it fails.
+        Up to 4096 bytes, and any bytes if `inline`, are encoded in the uri itself. Raises
+        BadSetting if there is no storage, StoreUnwritable or StoreUnreachable if writing fails.
         """
         if inline or len(data) <= _INLINE_BYTES:
             return _INLINE + base64.b64encode(data).decode("ascii")
         digest = hashlib.sha256(data).hexdigest()
-        self._kept().write(digest, data)
+        self._required_storage().write(digest, data)
         return f"blob:{digest}"
 
     def read(self, blob: Blob) -> bytes:
         """Return the bytes of a blob, checked against its digest.
 
-        Raises BadContent when they are missing, too many, not what they were, or now lie where a
-        server must not read; StoreUnreachable when nobody can tell now, so that it waits.
+        Raises BadContent if they are missing, too many or changed, or at an address that a server
+        must not read; StoreUnreachable if the storage does not answer, and the caller should wait.
         """
         try:
             data = self._stored(blob.uri)
@@ -71,16 +71,16 @@ class Blobs:
             raise BadContent(str(error)) from error
         if hashlib.sha256(data).hexdigest() != blob.sha256:
             raise BadContent(
-                f"{blob.uri!r} has changed since it was added; add it again to take the new one"
+                f"{blob.uri!r} has changed since it was added; add it again to use the new content"
             )
         return data
 
     def fetch(self, uri: str) -> bytes:
-        """Return the bytes that a uri or path names now.
+        """Return the current bytes at a uri or path.
 
-        Raises BadContent when there is nothing, or more than the setting max_blob_bytes allows;
-        FetchRefused when a server must not read it; MissingExtra when its scheme needs a package
-        that is not installed; StoreUnreachable when it is object storage that does not answer.
+        Raises BadContent if there are none, or more than the setting max_blob_bytes allows;
+        FetchRefused if a server must not read it; MissingExtra if its scheme needs a package that
+        is not installed; StoreUnreachable if it is in object storage that does not answer.
         """
         return self._stored(uri) if self._guarded is None else self._guarded(uri)[0]
 
@@ -92,10 +92,11 @@ class Blobs:
             return data
         if not uri:
             raise BadContent(
-                "a vector that came without a file is kept where it came to only; add it again"
+                "a vector that was added without a file is only in the collection it was added "
+                "to; add it again"
             )
         if scheme == "blob":
-            data = self._kept().read(rest, self._max_bytes + 1)
+            data = self._required_storage().read(rest, self._max_bytes + 1)
             self.check_size(len(data), repr(uri))
             return data
         if scheme == "file":
@@ -109,14 +110,14 @@ class Blobs:
         return data
 
     def forget(self, blobs: Iterable[Blob]) -> int:
-        """Erase the kept copies of blobs; return how many there were. The user's files stay.
+        """Erase the storage's copies of blobs; return their number. The user's files stay.
 
         Raises StoreUnwritable or StoreUnreachable.
         """
-        kept = {one.uri.removeprefix("blob:") for one in blobs if one.uri.startswith("blob:")}
-        return len(self._kept().erase(sorted(kept))) if kept else 0
+        digests = {blob.uri.removeprefix("blob:") for blob in blobs if blob.uri.startswith("blob:")}
+        return len(self._required_storage().erase(sorted(digests))) if digests else 0
 
-    def _kept(self) -> Storage:
+    def _required_storage(self) -> Storage:
         if self._storage is None:
             raise BadSetting(
                 "a store in a database needs a place for uploads and copies: set LOOKALIKE_BLOBS "
@@ -137,7 +138,7 @@ class Blobs:
             ) from error
 
     def check_size(self, size: int, name: str) -> None:
-        """Raise BadContent where content has more bytes than the setting max_blob_bytes allows."""
+        """Raise BadContent if content has more bytes than the setting max_blob_bytes allows."""
         if size > self._max_bytes:
             raise too_large(name, self._max_bytes)
 
@@ -145,15 +146,15 @@ class Blobs:
 def too_large(name: str, max_bytes: int) -> BadContent:
     """Return the error for content that has more bytes than the setting max_blob_bytes allows."""
     return BadContent(
-        f"{name} has more than {max_bytes:,} bytes; raise LOOKALIKE_MAX_BLOB_BYTES if that is meant"
+        f"{name} has more than {max_bytes:,} bytes; raise LOOKALIKE_MAX_BLOB_BYTES to allow it"
     )
 
 
 def inline_bytes(uri: str) -> bytes:
-    """Return the bytes of a data: URL (RFC 2397). Raises BadContent where it is none."""
+    """Return the bytes of a data: URL (RFC 2397). Raises BadContent if it is not one."""
     header, comma, body = uri.partition(",")
     if not comma:
-        raise BadContent(f"{uri[:40]!r} is no data: URL; write data:image/png;base64,…")
+        raise BadContent(f"{uri[:40]!r} is not a data: URL; write data:image/png;base64,…")
     if not header.endswith(";base64"):
         return unquote_to_bytes(body)
     try:
@@ -173,35 +174,38 @@ def local_path(uri: str) -> str:
 
 
 class Thumbnails:
-    """JPEG files of at most 256 pixels a side in the directory `root`."""
+    """Thumbnails of contents: JPEG files of at most 256 pixels a side in the directory `root`.
+
+    `sha256` identifies the content, `view` the part of it that is shown ("" for the whole).
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def path(self, sha256: str, view: str = "") -> Path:
-        """Return where the thumbnail of a content's view is, or would be."""
+        """Return the path of the thumbnail of a content's view, whether it exists or not."""
         name = f"{sha256[2:]}.{view}" if view else sha256[2:]
         return self._root / sha256[:2] / f"{name}.jpg"
 
     def read(self, sha256: str, view: str = "") -> bytes | None:
-        """Return the thumbnail of a content's view, or None where there is none (yet)."""
+        """Return the thumbnail of a content's view, or None if there is none (yet)."""
         try:
             return self.path(sha256, view).read_bytes()
         except OSError:
             return None
 
     def keep(self, sha256: str, picture: Image, view: str = "") -> None:
-        """Make the thumbnail of a view, decoded as `picture`, unless it is there."""
+        """Make the thumbnail of a view from its decoded `picture`, unless it exists."""
         path = self.path(sha256, view)
         if not path.exists():
             write_once(path, thumbnail(picture), durable=False)
 
-    def keep_made(self, sha256: str, jpeg: bytes, view: str = "") -> None:
-        """Keep a thumbnail that was made elsewhere, unless there is one."""
+    def keep_jpeg(self, sha256: str, jpeg: bytes, view: str = "") -> None:
+        """Store a thumbnail that another process made, unless it exists."""
         write_once(self.path(sha256, view), jpeg, durable=False)
 
     def forget(self, sha256: str) -> int:
-        """Erase the thumbnails of all views of a content; return how many there were."""
+        """Erase the thumbnails of all views of a content; return their number."""
         found = list((self._root / sha256[:2]).glob(f"{sha256[2:]}*.jpg"))
         for path in found:
             path.unlink(missing_ok=True)
@@ -210,6 +214,6 @@ class Thumbnails:
     def forget_view(self, sha256: str, view: str) -> bool:
         """Erase the thumbnail of one view of a content; return whether there was one."""
         path = self.path(sha256, view)
-        there = path.exists()
+        existed = path.exists()
         path.unlink(missing_ok=True)
-        return there
+        return existed

@@ -1,4 +1,8 @@
-"""Boxes of regions: left, top, width and height in pixels of the upright picture."""
+"""Boxes of regions: left, top, width and height in pixels of the upright picture.
+
+Also `view_of`, the name of the view that shows a part, and `matching_parts`, which pairs the parts
+that two extractors found in the same item.
+"""
 
 from __future__ import annotations
 
@@ -16,31 +20,31 @@ Box = tuple[float, float, float, float]
 """Left, top, width, height."""
 
 SAME_PIXELS = 0.5
-"""Two boxes are the same one where no edge differs by more."""
+"""Two boxes are the same if no edge differs by more pixels than this."""
 
 
 _FINITE = 1e15
-"""No edge of a picture is that far; larger integers would not even become floats."""
+"""Larger numbers are refused: no picture is that large, and huge integers overflow a float."""
 
 
 def read_box(value: object) -> Box:
-    """Return the box that a JSON value is. Raises BadContent for what is none, with the value.
+    """Return a JSON value as a box. Raises BadContent, with the value, if it is not a box.
 
     >>> read_box([10, 20, 30.5, 40])
     (10.0, 20.0, 30.5, 40.0)
     """
     if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 4:
         raise BadContent(f"its box is {_shown(value)}; write [left, top, width, height] in pixels")
-    if not all(_is_number(one) for one in value):
+    if not all(_is_number(number) for number in value):
         raise BadContent(f"its box is {_shown(value)}; all four must be finite numbers")
-    left, top, width, height = (float(one) for one in value)
+    left, top, width, height = (float(number) for number in value)
     if width <= 0 or height <= 0:
         raise BadContent(f"its box {_shown(value)} has no size; width and height must be above 0")
     return left, top, width, height
 
 
 def clipped(box: Box, width: int, height: int) -> Box:
-    """Return what of a box is inside a picture. Raises BadContent where nothing is.
+    """Return the part of a box that is inside a picture. Raises BadContent if there is none.
 
     >>> clipped((-5, 10, 20, 20), 100, 25)
     (0.0, 10.0, 15.0, 15.0)
@@ -50,7 +54,7 @@ def clipped(box: Box, width: int, height: int) -> Box:
     if inside[2] <= inside[0] or inside[3] <= inside[1]:
         raise BadContent(
             f"its box {_shown(box)} lies outside the picture of {width} x {height} pixels; "
-            "draw it again or take it away"
+            "draw it again or remove it"
         )
     return from_corners(*inside)
 
@@ -75,7 +79,7 @@ def from_corners(left: float, top: float, right: float, bottom: float) -> Box:
 
 
 def around(points: Sequence[tuple[float, float]]) -> Box:
-    """Return the smallest box that holds all points (x, y).
+    """Return the bounding box of points (x, y).
 
     >>> around([(3, 1), (1, 4), (2, 2)])
     (1.0, 1.0, 2.0, 3.0)
@@ -85,7 +89,7 @@ def around(points: Sequence[tuple[float, float]]) -> Box:
 
 
 def turned(box: Box, degrees: float, pivot: tuple[float, float]) -> Box:
-    """Return the upright box around one that is turned clockwise about a point (x, y).
+    """Return the bounding box of a box that is rotated clockwise by `degrees` about a point (x, y).
 
     >>> turned((0, 0, 4, 2), 90, (0, 0))
     (-2.0, 0.0, 2.0, 4.0)
@@ -102,7 +106,7 @@ def turned(box: Box, degrees: float, pivot: tuple[float, float]) -> Box:
 
 
 def same(one: Box, other: Box, pixels: float = SAME_PIXELS) -> bool:
-    """Tell whether no edge of two boxes differs by more than some pixels.
+    """Return whether no edge of two boxes differs by more than `pixels`.
 
     >>> same((10, 20, 30, 40), (10.4, 20, 29.9, 40)), same((10, 20, 30, 40), (11, 20, 30, 40))
     (True, False)
@@ -112,7 +116,7 @@ def same(one: Box, other: Box, pixels: float = SAME_PIXELS) -> bool:
 
 
 def overlaps(box: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the intersection over union of a box (4,) with others (n, 4), all by their corners."""
+    """Return the intersection over union (n,) of a box (4,) with others (n, 4), all as corners."""
     low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
     common = np.prod(np.clip(high - low, 0, None), axis=1)
     own = np.prod(box[2:] - box[:2])
@@ -128,7 +132,7 @@ def _is_number(value: object) -> bool:
 
 
 def _shown(value: object) -> str:
-    """Return a value as a message shows it, cut to a line."""
+    """Return a value for a message, cut to 80 characters."""
     if isinstance(value, tuple):
         value = list(value)
     text = repr(value)
@@ -136,7 +140,7 @@ def _shown(value: object) -> str:
 
 
 def view_of(attributes: Mapping[str, Any]) -> str:
-    """Return the view that shows the part of a content which has these attributes.
+    """Return the name of the view that shows the part of a content with these attributes.
 
     >>> view_of({"time_ms": 1200, "box": [10, 20.4, 30, 40]})
     't1200-b10,20,30,40'
@@ -158,23 +162,23 @@ def can_show(media_type: str) -> bool:
 
 # --- matching parts of two extractors ------------------------------------------------------------
 
-# Names are given by the extractor that found the parts: "face-0" of two detectors may be two faces.
-# So what has a box is recognised by its place, and only what has none by its name.
+# The extractor that finds the parts names them: "face-0" of two detectors may be two faces. So
+# parts with a box match by their boxes, and only parts without one match by name.
 
 OVERLAP = 0.5
-"""From this share on of what two boxes cover together, they are the same thing."""
+"""The smallest intersection over union of two boxes that are the same thing."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartRegion:
-    """A part of an item: its name, "" for the whole, and what the extractor says of it."""
+    """A part of an item: its name ("" for the whole), and the attributes from the extractor."""
 
     key: str
     attributes: Mapping[str, Any]
 
     @property
     def box(self) -> Box | None:
-        """Return left, top, width and height in pixels, if the part has a place."""
+        """Return left, top, width and height in pixels, or None if the part has no box."""
         box = self.attributes.get("box")
         if box is None:
             return None
@@ -183,48 +187,48 @@ class PartRegion:
 
     @property
     def picture(self) -> tuple[Any, Any]:
-        """Return in which picture of the item it is: its page and its time, None for neither."""
+        """Return the picture of the item that shows the part: page and time, None where unset."""
         return self.attributes.get("page"), self.attributes.get("time_ms")
 
 
-def counterparts(known: Sequence[PartRegion], found: Sequence[PartRegion]) -> dict[int, int]:
-    """Return for places in `found` the place in `known` of the same thing, one to one.
+def matching_parts(known: Sequence[PartRegion], found: Sequence[PartRegion]) -> dict[int, int]:
+    """Return a one-to-one matching: index in `found` → index in `known` of the same thing.
 
-    The pairs of boxes that overlap most come first.
+    It is greedy: boxes that overlap most are matched first.
 
     >>> face, other = {"box": [10, 10, 40, 40]}, {"box": [200, 10, 40, 40]}
     >>> near = {"box": [12, 12, 40, 40]}
     >>> known = [PartRegion("f0", face), PartRegion("f1", other)]
-    >>> counterparts(known, [PartRegion("f0", other), PartRegion("f1", near)])
+    >>> matching_parts(known, [PartRegion("f0", other), PartRegion("f1", near)])
     {0: 1, 1: 0}
     """
-    overlaps = [
-        (-overlap(one.box, other.box), place, there)
-        for place, one in enumerate(found)
-        for there, other in enumerate(known)
-        if one.box is not None and other.box is not None and one.picture == other.picture
+    candidates = [
+        (-overlap(new.box, old.box), i, j)
+        for i, new in enumerate(found)
+        for j, old in enumerate(known)
+        if new.box is not None and old.box is not None and new.picture == old.picture
     ]
     pairs: dict[int, int] = {}
-    taken: set[int] = set()
-    for share, place, there in sorted(overlaps):
-        if -share >= OVERLAP and place not in pairs and there not in taken:
-            pairs[place] = there
-            taken.add(there)
-    names = {part.key: there for there, part in enumerate(known) if part.box is None}
-    for place, part in enumerate(found):
+    matched: set[int] = set()
+    for negative_overlap, i, j in sorted(candidates):
+        if -negative_overlap >= OVERLAP and i not in pairs and j not in matched:
+            pairs[i] = j
+            matched.add(j)
+    names = {part.key: j for j, part in enumerate(known) if part.box is None}
+    for i, part in enumerate(found):
         if part.box is None and part.key in names:
-            pairs[place] = names[part.key]
+            pairs[i] = names[part.key]
     return dict(sorted(pairs.items()))
 
 
 def overlap(one: Box, other: Box) -> float:
-    """Return the share of what two boxes cover that both cover (intersection over union).
+    """Return the intersection over union of two boxes.
 
     >>> overlap((0, 0, 10, 10), (5, 0, 10, 10))
     0.3333333333333333
     """
     width = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
     height = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
-    both = max(width, 0.0) * max(height, 0.0)
-    together = one[2] * one[3] + other[2] * other[3] - both
-    return both / together if together > 0 else 0.0
+    intersection = max(width, 0.0) * max(height, 0.0)
+    union = one[2] * one[3] + other[2] * other[3] - intersection
+    return intersection / union if union > 0 else 0.0

@@ -1,9 +1,9 @@
-"""The guard on what a request makes the server read: URLs that other people wrote.
+"""The guarded fetch: reads URLs and paths that clients of a server wrote (SSRF protection).
 
-A URL may lead only to public addresses, judged after its name is resolved; the connection goes to
-the addresses that were judged, and each redirect is judged anew. Any port may be named. A path may
-lead only below the roots that the operator named, links followed. What is not allowed is refused
-with the setting that would allow it, and no message tells an address or a folder of the inside.
+A URL may lead only to public addresses. They are checked after the name is resolved, the connection
+goes to the checked addresses, and each redirect is checked again. Any port is allowed. A path must
+be below the roots that the operator set, after links are resolved. A refusal names the setting that
+would allow the request; no message shows an internal address or folder.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from urllib.parse import unquote, urlsplit
 
 from lookalike.content.blobs import inline_bytes, too_large
 from lookalike.content.object_storage import remote_bytes
-from lookalike.content.pinned_http import Address, Network, lies_in, special_kind
+from lookalike.content.pinned_http import Address, Network, is_in_any, special_kind
 from lookalike.errors import BadContent, FetchRefused
 from lookalike.settings import Settings
 
 if TYPE_CHECKING:
     import httpx2
 
-    from lookalike.content.pinned_http import HttpAnswer, Patience
+    from lookalike.content.pinned_http import HttpAnswer, Timeouts
 
 Resolve = Callable[[str], Sequence[str]]
-"""Returns the IP addresses of a host name, the one to try first in front; raises OSError."""
+"""Returns the IP addresses of a host name, the first to try first; raises OSError."""
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?=:)")
 _WEB = frozenset({"http", "https"})
@@ -49,9 +49,11 @@ _SHOWN = 200
 
 @dataclass(frozen=True, slots=True)
 class FetchRules:
-    """What may be fetched, and how much: `allow` are host names or networks that are exempt from
-    the judgement of addresses; `roots` are folders; times are in seconds, `total_s` all in all.
-    `kept` is the address in object storage below which the server itself keeps bytes.
+    """What may be fetched, and how much.
+
+    `allow` holds host names or networks that may be private; `roots` are folders. Times are in
+    seconds, `total_s` for the whole fetch. `storage_address` is the address in object storage below
+    which the server stores its own bytes.
     """
 
     roots: tuple[Path, ...] = ()
@@ -62,7 +64,7 @@ class FetchRules:
     read_s: float = 15.0
     total_s: float = 120.0
     max_redirects: int = 5
-    kept: str = ""
+    storage_address: str = ""
 
     @classmethod
     def of(cls, settings: Settings) -> FetchRules:
@@ -72,17 +74,17 @@ class FetchRules:
             settings.fetch_allow,
             settings.fetch_schemes,
             settings.max_blob_bytes,
-            kept=settings.blobs if isinstance(settings.blobs, str) else "",
+            storage_address=settings.blobs if isinstance(settings.blobs, str) else "",
         )
 
 
 def resolve(host: str) -> list[str]:
-    """Return the addresses that the system's resolver gives for a name; raises OSError."""
+    """Return the addresses of a host name from the system's resolver; raises OSError."""
     return [str(found[4][0]) for found in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)]
 
 
 class GuardedFetcher:
-    """Fetches what the rules allow. One fetcher may be used by many threads."""
+    """Fetches what the rules allow; safe for threads."""
 
     def __init__(self, rules: FetchRules, *, resolve: Resolve = resolve) -> None:
         self._rules = rules
@@ -92,52 +94,53 @@ class GuardedFetcher:
         self._tls: ssl.SSLContext | None = None
 
     def check(self, uri: str) -> None:
-        """Raise FetchRefused where `fetch` would refuse `uri` before it connects.
+        """Raise FetchRefused if `fetch` would refuse `uri` before it connects.
 
-        Names are resolved, nothing is connected to. A name that cannot be resolved and a file that
-        is not there pass: fetching them fails.
+        It resolves names and opens no connection. A name that cannot be resolved and a file that
+        does not exist pass: fetching them fails.
         """
         scheme = self._scheme(uri)
         if scheme in _WEB:
-            url, until = self._url(uri), self._patience()
+            url, timeouts = self._url(uri), self._timeouts()
             try:
-                self._addresses(url, uri, until)
+                self._addresses(url, uri, timeouts)
             except OSError:
                 return
         elif scheme in ("", "file"):
-            self._place(uri)
+            self._locate(uri)
 
     def fetch(self, uri: str) -> tuple[bytes, str | None]:
-        """Return the bytes at `uri`, and their media type where it is told.
+        """Return the bytes at `uri`, and their media type if the server sends one.
 
-        Raises FetchRefused for what is not allowed, BadContent for what fails or is too large,
+        Raises FetchRefused if it is not allowed, BadContent if it fails or is too large,
         MissingExtra for object storage without its package.
         """
         scheme = self._scheme(uri)
         if scheme in _WEB:
-            return self._web(uri)
+            return self._fetch_url(uri)
         if scheme in ("", "file"):
-            return self._file(uri), None
+            return self._read_file(uri), None
         if scheme == "data":
             data = inline_bytes(uri)
-            return self._sized(data, "a data: URL"), _media_type(uri[len("data:") :].split(",")[0])
+            media_type = _media_type(uri[len("data:") :].split(",")[0])
+            return self._checked_size(data, "a data: URL"), media_type
         data = remote_bytes(uri, self._rules.max_blob_bytes + 1)
-        return self._sized(data, repr(_shown(uri))), None
+        return self._checked_size(data, repr(_shown(uri))), None
 
     def post(self, uri: str, body: bytes, headers: Mapping[str, str]) -> int:
-        """Send `body` to an http or https address; return the status of the answer.
+        """Post `body` to an http or https address; return the status of the response.
 
-        No redirect is followed, and the answer's body is not read. Raises as `fetch` does.
+        It follows no redirect and does not read the response's body. Raises as `fetch` does.
         """
         from lookalike.content.pinned_http import default_tls, post
 
         if self._scheme(uri) not in _WEB:
             raise FetchRefused(f"{_shown(uri)!r} is no web address; give one with http or https")
-        url, until = self._url(uri), self._patience()
-        with _failures(uri, self._rules.total_s, "reach", "try again"):
-            addresses = [str(one) for one in self._addresses(url, uri, until)]
+        url, timeouts = self._url(uri), self._timeouts()
+        with _translated(uri, self._rules.total_s, "reach", "try again"):
+            addresses = [str(address) for address in self._addresses(url, uri, timeouts)]
             self._tls = self._tls or default_tls()
-            with post(url, addresses, self._tls, until, headers, body) as answer:
+            with post(url, addresses, self._tls, timeouts, headers, body) as answer:
                 return answer.status
 
     def _scheme(self, uri: str) -> str:
@@ -146,13 +149,13 @@ class GuardedFetcher:
         scheme = found[0].lower() if found else ""
         if scheme in ("", "file"):
             return scheme
-        kept = self._rules.kept
-        is_kept = bool(kept) and f"{scheme}{uri[len(scheme) :]}/".startswith(f"{kept}/")
-        if scheme == "blob" or is_kept:
-            raise FetchRefused(f"{_shown(uri)!r} names what the store keeps; give the content")
+        own = self._rules.storage_address
+        is_own = bool(own) and f"{scheme}{uri[len(scheme) :]}/".startswith(f"{own}/")
+        if scheme == "blob" or is_own:
+            raise FetchRefused(f"{_shown(uri)!r} is in the store's own storage; give the content")
         if scheme not in self._rules.schemes:
             raise FetchRefused(
-                f"{_shown(uri)!r} has the scheme {scheme[:20]!r}, which is not fetched; "
+                f"{_shown(uri)!r} has the scheme {scheme[:20]!r}, which the server does not fetch; "
                 f"use {', '.join(sorted(self._rules.schemes))}, or add it to "
                 "LOOKALIKE_FETCH_SCHEMES if it is http, https, data, s3 or gs"
             )
@@ -160,42 +163,42 @@ class GuardedFetcher:
             raise FetchRefused(f"{_shown(uri)!r} chains two addresses; name one")
         return scheme
 
-    def _sized(self, data: bytes, name: str) -> bytes:
+    def _checked_size(self, data: bytes, name: str) -> bytes:
         if len(data) > self._rules.max_blob_bytes:
             raise too_large(name, self._rules.max_blob_bytes)
         return data
 
     # --- the web --------------------------------------------------------------------------------
 
-    def _web(self, uri: str) -> tuple[bytes, str | None]:
-        url, until = self._url(uri), self._patience()
-        with _failures(uri, self._rules.total_s):
+    def _fetch_url(self, uri: str) -> tuple[bytes, str | None]:
+        url, timeouts = self._url(uri), self._timeouts()
+        with _translated(uri, self._rules.total_s):
             for _ in range(self._rules.max_redirects + 1):
-                with self._asked(url, uri, until) as answer:
+                with self._response(url, uri, timeouts) as answer:
                     if answer.status not in _REDIRECTS:
                         return self._body(answer, uri), _media_type(
                             answer.headers.get("content-type", "")
                         )
-                    url = self._next(url, answer.headers.get("location", ""), uri)
+                    url = self._redirect_target(url, answer.headers.get("location", ""), uri)
         raise BadContent(
             f"{_shown(uri)!r} redirects more than {self._rules.max_redirects} times; "
             "give the address where it ends"
         )
 
     @contextmanager
-    def _asked(self, url: httpx2.URL, uri: str, until: Patience) -> Iterator[HttpAnswer]:
+    def _response(self, url: httpx2.URL, uri: str, timeouts: Timeouts) -> Iterator[HttpAnswer]:
         from lookalike.content.pinned_http import default_tls, get
 
-        addresses = self._addresses(url, uri, until)
+        addresses = [str(address) for address in self._addresses(url, uri, timeouts)]
         self._tls = self._tls or default_tls()
-        with get(url, [str(one) for one in addresses], self._tls, until) as answer:
+        with get(url, addresses, self._tls, timeouts) as answer:
             yield answer
 
-    def _patience(self) -> Patience:
-        from lookalike.content.pinned_http import Patience
+    def _timeouts(self) -> Timeouts:
+        from lookalike.content.pinned_http import Timeouts
 
         rules = self._rules
-        return Patience(rules.connect_s, rules.read_s, time.monotonic() + rules.total_s)
+        return Timeouts(rules.connect_s, rules.read_s, time.monotonic() + rules.total_s)
 
     def _url(self, text: str) -> httpx2.URL:
         import httpx2
@@ -204,20 +207,23 @@ class GuardedFetcher:
             url = httpx2.URL(text)
             host, port = url.raw_host.decode("ascii"), url.port
         except (httpx2.InvalidURL, ValueError, TypeError) as error:
-            raise FetchRefused(f"{_shown(text)!r} is no URL: {error}; check the address") from error
+            raise FetchRefused(
+                f"{_shown(text)!r} is not a URL: {error}; check the address"
+            ) from error
         if not host or (port is not None and not 0 < port < 1 << 16):
             raise FetchRefused(f"{_shown(text)!r} names no host and port; check the address")
         if url.userinfo:
             raise FetchRefused(
-                f"{_shown(text)!r} carries a name or password; give an address without one"
+                f"{_shown(text)!r} has a user name or password; give an address without one"
             )
         return url
 
-    def _addresses(self, url: httpx2.URL, uri: str, until: Patience) -> list[Address]:
-        """Return the addresses of the host, each of which may be connected to; raises OSError."""
+    def _addresses(self, url: httpx2.URL, uri: str, timeouts: Timeouts) -> list[Address]:
+        """Return the checked addresses of the host. Raises FetchRefused or OSError."""
         host = url.raw_host.decode("ascii")
         try:
-            texts = _within(until.left(self._rules.connect_s), lambda: self._resolve(host))
+            left = timeouts.for_step(self._rules.connect_s)
+            texts = _with_timeout(left, lambda: self._resolve(host))
         except TimeoutError as error:
             raise OSError("its name took too long to resolve") from error
         except (OSError, UnicodeError) as error:
@@ -227,33 +233,35 @@ class GuardedFetcher:
         addresses = [ip_address(text) for text in texts]
         if host.lower().removesuffix(".") not in self._names:
             for address in addresses:
-                self._judge(address, uri)
+                self._check_address(address, uri)
         return addresses
 
-    def _judge(self, address: Address, uri: str) -> None:
+    def _check_address(self, address: Address, uri: str) -> None:
         kind = special_kind(address)
-        if kind is not None and not lies_in(address, self._networks):
+        if kind is not None and not is_in_any(address, self._networks):
             raise FetchRefused(
                 f"{_shown(uri)!r} leads to a {kind} address, which a request may not reach; "
-                "name its host or network in LOOKALIKE_FETCH_ALLOW if that is meant"
+                "to allow it, add its host or network to LOOKALIKE_FETCH_ALLOW"
             )
 
-    def _next(self, url: httpx2.URL, location: str, uri: str) -> httpx2.URL:
-        """Return where a redirect leads, if one may go there."""
+    def _redirect_target(self, url: httpx2.URL, location: str, uri: str) -> httpx2.URL:
+        """Return the URL that a redirect leads to. Raises FetchRefused if its scheme is not
+        allowed.
+        """
         import httpx2
 
         try:
             target = str(url.join(location)) if location else ""
         except (httpx2.InvalidURL, ValueError) as error:
-            raise BadContent(f"{_shown(uri)!r} redirects to what is no URL") from error
+            raise BadContent(f"{_shown(uri)!r} redirects to something that is not a URL") from error
         if not target:
-            raise BadContent(f"{_shown(uri)!r} redirects to nowhere; check the address")
+            raise BadContent(f"{_shown(uri)!r} redirects to no address; check the URL")
         found = _SCHEME.match(target)
         scheme = found[0].lower() if found else ""
         if scheme not in _WEB & self._rules.schemes:
             raise FetchRefused(
                 f"{_shown(uri)!r} redirects to the scheme {scheme[:20]!r}; "
-                "a redirect is followed to http and https only"
+                "the server follows redirects to http and https only"
             )
         if url.scheme == "https" and scheme == "http":
             raise FetchRefused(
@@ -272,11 +280,11 @@ class GuardedFetcher:
         coding = answer.headers.get("content-encoding", "").strip().lower()
         if coding not in ("", "identity"):
             raise BadContent(
-                f"{name} comes packed as {coding[:20]!r}, which was not asked for; "
-                "give an address that answers plainly"
+                f"{name} is compressed as {coding[:20]!r}, although the server asked for it "
+                "uncompressed; give another address"
             )
-        claimed = answer.headers.get("content-length", "")
-        if claimed.isdecimal() and int(claimed) > limit:
+        length = answer.headers.get("content-length", "")
+        if length.isdecimal() and int(length) > limit:
             raise too_large(name, limit)
         body = BytesIO()
         for chunk in answer.body:
@@ -287,41 +295,43 @@ class GuardedFetcher:
 
     # --- files ----------------------------------------------------------------------------------
 
-    def _place(self, uri: str) -> tuple[str, tuple[str, ...]]:
-        """Return the root that a path lies below, without links, and the way from there."""
+    def _locate(self, uri: str) -> tuple[str, tuple[str, ...]]:
+        """Return the root that a path is below, and the parts of the path from there, after links
+        are resolved. Raises FetchRefused.
+        """
         if not self._rules.roots:
             raise FetchRefused(
                 f"{_shown(uri)!r} is a file of the server, which a request may not name; send its "
-                "bytes, or name its folder in LOOKALIKE_FETCH_ROOTS"
+                "bytes, or add its folder to LOOKALIKE_FETCH_ROOTS"
             )
         try:
             path = Path(os.path.realpath(_absolute(uri)))
-        except ValueError as error:  # a null byte, half a character, or no URL
-            raise FetchRefused(f"{_shown(uri)!r} is no path; check its spelling") from error
+        except ValueError as error:  # a null byte, a surrogate, or no URL
+            raise FetchRefused(f"{_shown(uri)!r} is not a path; check its spelling") from error
         for root in map(os.path.realpath, self._rules.roots):
             if path.is_relative_to(root):
                 return root, path.relative_to(root).parts
         raise FetchRefused(
-            f"{_shown(uri)!r} is not below a folder that a request may name; the folders are set "
-            "by LOOKALIKE_FETCH_ROOTS"
+            f"{_shown(uri)!r} is not below a folder that a request may name; "
+            "LOOKALIKE_FETCH_ROOTS sets these folders"
         )
 
-    def _file(self, uri: str) -> bytes:
-        root, parts = self._place(uri)
+    def _read_file(self, uri: str) -> bytes:
+        root, parts = self._locate(uri)
         name = repr(_shown(uri))
         try:
-            with _opened(root, parts) as descriptor:
+            with _open_below(root, parts) as descriptor:
                 if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    raise BadContent(f"{name} is no file, but a folder or a device; name a file")
+                    raise BadContent(f"{name} is a folder or a device, not a file; name a file")
                 with os.fdopen(descriptor, "rb", closefd=False) as file:
                     data = file.read(self._rules.max_blob_bytes + 1)
         except OSError as error:
             raise BadContent(f"cannot read {name}: {error.strerror}; check the path") from error
-        return self._sized(data, name)
+        return self._checked_size(data, name)
 
 
 def _absolute(uri: str) -> str:
-    """Return the path that a file: URL or a plain path names. Raises ValueError for no path."""
+    """Return the absolute path of a URL or plain path. Raises ValueError or FetchRefused."""
     if uri.startswith("/"):
         return uri
     if not _SCHEME.match(uri):
@@ -336,44 +346,46 @@ def _absolute(uri: str) -> str:
 
 
 @contextmanager
-def _opened(root: str, parts: Sequence[str]) -> Iterator[int]:
-    """Open what lies below `root`, step by step and through no link, so that none can slip in."""
-    step = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-    here = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _open_below(root: str, parts: Sequence[str]) -> Iterator[int]:
+    """Open a path below `root` folder by folder, following no link: a link that someone adds after
+    the check cannot lead outside.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    current = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        for place, part in enumerate(parts, 1):
-            last = place == len(parts)
+        for depth, part in enumerate(parts, 1):
+            last = depth == len(parts)
             kind = os.O_NONBLOCK | os.O_NOCTTY if last else os.O_DIRECTORY  # a FIFO must not block
-            inner = os.open(part, step | kind, dir_fd=here)
-            os.close(here)
-            here = inner
-        yield here
+            inner = os.open(part, flags | kind, dir_fd=current)
+            os.close(current)
+            current = inner
+        yield current
     finally:
-        os.close(here)
+        os.close(current)
 
 
 @contextmanager
-def _failures(
+def _translated(
     uri: str, total_s: float, what: str = "read", cure: str = "try again, or send the bytes"
 ) -> Iterator[None]:
     try:
         yield
     except TimeoutError as error:
         raise BadContent(
-            f"{_shown(uri)!r} answers too slowly, or not within {total_s:g} s; {cure}"
+            f"{_shown(uri)!r} responds too slowly, or not within {total_s:g} s; {cure}"
         ) from error
     except OSError as error:
         raise BadContent(f"cannot {what} {_shown(uri)!r}: {error}; check the address") from error
 
 
-def _within(seconds: float, work: Callable[[], Sequence[str]]) -> Sequence[str]:
-    """Return what `work` returns; raises TimeoutError where it takes longer, as resolvers may."""
+def _with_timeout(seconds: float, work: Callable[[], Sequence[str]]) -> Sequence[str]:
+    """Return the result of `work`; raises TimeoutError after `seconds`. A resolver may block."""
     future: Future[Sequence[str]] = Future()
 
     def run() -> None:
         try:
             future.set_result(work())
-        except Exception as error:  # it is raised where the result is waited for
+        except Exception as error:  # future.result raises it again
             future.set_exception(error)
 
     Thread(target=run, daemon=True, name="resolve").start()
@@ -392,6 +404,6 @@ def _media_type(header: str) -> str | None:
 
 
 def _shown(uri: str) -> str:
-    """Return a URI for a message: short, without what stands before an @ in its host."""
+    """Return a URI for a message: shortened, without a user name and password."""
     shown = re.sub(r"^([^/?#]*//)[^/?#]*@", r"\1…@", uri)
     return shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "…"

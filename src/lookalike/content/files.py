@@ -1,6 +1,7 @@
-"""A directory that is there as a whole or not at all: written under another name, then renamed.
+"""Atomic writes: a directory that appears complete or not at all, and cache files of arrays.
 
-What a process that was killed has left, `NAME.part`, is no store, and the next one clears it away.
+Both are written under another name, then renamed. A killed process leaves a directory `NAME.part`,
+which is not taken for a store; the next process that writes NAME empties it.
 """
 
 from __future__ import annotations
@@ -24,26 +25,26 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def drafted(target: Path, *, last: str) -> Iterator[Path]:
-    """Give a directory to write to, which is `target` at the end; on an error nothing is left.
+def atomic_directory(target: Path, *, last: str) -> Iterator[Path]:
+    """Yield a directory to write to; at the end it is renamed to `target`, on an error deleted.
 
-    The file `last` is written as `LAST.part` and gets its name when all is on the disk. `target` is
-    absolute, and is not there or empty. Raises Conflict where it holds something or another process
-    writes it at this moment, StoreUnwritable where it cannot be written.
+    The caller writes the file `last` as `LAST.part`; it is renamed when all is on the disk.
+    `target` is absolute, and does not exist or is empty. Raises Conflict if it is not empty or
+    another process is writing it, StoreUnwritable if it cannot be written.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise Conflict(f"{target} holds something already; name a new directory")
+        raise Conflict(f"{target} is not empty; name a new directory")
     draft = target.with_name(f"{target.name}.part")
-    with refused_in_words(target):
+    with _explained(target):
         draft.mkdir(parents=True, exist_ok=True)
         lock = os.open(draft, os.O_RDONLY)
     try:
-        _take(lock, target)
+        _lock(lock, target)
         try:
-            with refused_in_words(target):
+            with _explained(target):
                 _clear(draft)
                 yield draft
-                os.sync()  # of a million files, each on its own would take an hour
+                os.sync()  # to sync a million files one by one would take an hour
                 (draft / f"{last}.part").rename(draft / last)
                 draft.rename(target)
                 sync_folder(target.parent)
@@ -55,27 +56,26 @@ def drafted(target: Path, *, last: str) -> Iterator[Path]:
 
 
 @contextmanager
-def refused_in_words(target: Path) -> Iterator[None]:
-    """Turn what the file system says into an error that says what to do."""
+def _explained(target: Path) -> Iterator[None]:
+    """Turn an OSError into an error that says what to do."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-            raise Conflict(f"{target} holds something meanwhile; name a new directory") from error
+            raise Conflict(f"{target} is not empty any more; name a new directory") from error
         where = f" ({error.filename})" if error.filename else ""
         raise StoreUnwritable(
-            f"cannot write {target}: {error.strerror}{where}; choose a place with room that you "
-            "can write to: nothing is left there"
+            f"cannot write {target}: {error.strerror}{where}; choose a directory that you can "
+            "write to, with enough space: no files were left there"
         ) from error
 
 
-def _take(lock: int, target: Path) -> None:
+def _lock(descriptor: int, target: Path) -> None:
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise Conflict(
-            f"another process is writing {target} at this moment: wait for it, or name another "
-            "directory"
+            f"another process is writing {target} now: wait for it, or name another directory"
         ) from error
 
 
@@ -88,7 +88,7 @@ def _clear(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Let the names of what is in a folder be on the disk."""
+    """Sync a folder's entries to the disk: the names of its files, not their contents."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -98,18 +98,18 @@ def sync_folder(folder: Path) -> None:
 
 # --- array cache files ---------------------------------------------------------------------------
 
-# Derived state: such a file may be deleted at any time, and one that cannot be read or written is
-# no error. A mark says what it was made from; whoever recalls it compares.
+# A cache file may be deleted at any time, and failing to read or write one is not an error. Its
+# mark says what it was made from; the reader compares it with the current state.
 
 _MARK = "mark"
 
 
-def remember(path: Path, mark: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write arrays with their mark (JSON values), all in one step, or leave the file as it was."""
+def write_cache(path: Path, mark: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write arrays with their mark (JSON values) atomically, or leave the file as it was."""
     import numpy as np
 
     draft = path.with_name(f"{path.stem}.{os.getpid()}.{get_ident()}.draft.npz")
-    # What is not kept is computed again: a full or read-only disk must not stop anyone.
+    # Arrays that are not cached are computed again: a full or read-only disk must not stop anyone.
     with suppress(OSError):
         for abandoned in path.parent.glob(f"{path.stem}.*.draft.npz"):
             abandoned.unlink()
@@ -120,12 +120,12 @@ def remember(path: Path, mark: Mapping[str, Any], arrays: Mapping[str, NDArray[A
             draft.unlink(missing_ok=True)
 
 
-def recall(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]] | None:
-    """Return the mark and the arrays that were kept in the file, or None."""
+def read_cache(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]] | None:
+    """Return the mark and the arrays of a cache file, or None if it cannot be read."""
     import numpy as np
 
     try:
-        # NumPy leaves a file of its own open when it is no archive.
+        # Open the file here: NumPy would leave it open if it is not an archive.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         return json.loads(str(arrays.pop(_MARK))), arrays

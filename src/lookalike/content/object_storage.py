@@ -1,7 +1,7 @@
-"""Object storage, such as S3: read where the user's files lie, or kept in by a store.
+"""Object storage, such as S3: to read the user's files, or as the storage of a store.
 
-Whatever fsspec opens. Its file systems have errors of their own, of no common kind; here they
-become one of five troubles, told apart by the cure.
+fsspec opens it. Its file systems raise many unrelated errors; this module maps each to one of five
+kinds of `Failure`, by what the user can do about it.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from functools import cached_property
 from importlib.util import find_spec
 from typing import Any
 
-from lookalike.content.storage import name_of, not_kept
+from lookalike.content.storage import file_name, missing_blob
 from lookalike.errors import BadContent, BadSetting, MissingExtra, StoreUnreachable
 
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "http": "http", "https": "http"}
 _OBJECT_STORAGE = ("s3://", "s3a://", "gs://", "gcs://")
-_PATIENCE_S = 300.0
-"""What one read or write may take all in all, however slowly bytes drip."""
+_TIMEOUT_S = 300.0
+"""The longest time for one whole read or write, even if bytes keep arriving."""
 
 _TRIES = 2
 _THREADS = 16
 _NOT_FOUND = 404
 _DENIED = (401, 403)
-_INVALID_KEYS = frozenset(
+_CREDENTIAL_ERRORS = frozenset(
     {
         "CredentialRetrievalError",
         "DefaultCredentialsError",
@@ -46,65 +46,65 @@ _INVALID_KEYS = frozenset(
         "UnauthorizedSSOTokenError",
     }
 )
-"""Codes of S3, and names of errors of its and Google's clients, about who asks."""
+"""S3 error codes, and class names of errors of the S3 and Google clients, about credentials."""
 
 
-class Trouble(Enum):
-    """Why object storage did not do what was asked."""
+class Failure(Enum):
+    """Why a request to object storage failed."""
 
     MISSING = "there is no such object"
     NO_BUCKET = "there is no such bucket"
-    CREDENTIALS = "who asks is not known"
-    DENIED = "who asks may not"
+    CREDENTIALS = "the credentials are missing or invalid"
+    DENIED = "the credentials do not allow the request"
     UNREACHABLE = "it does not answer, or not now"
 
 
 _NO_BUCKET = "there is no bucket {bucket!r}; make it, or set LOOKALIKE_BLOBS to another"
-_NO_KEYS = "the credentials are missing or do not hold ({reason}); set "
+_NO_CREDENTIALS = "the credentials are missing or invalid ({reason}); set "
 _DENIED_TO = "access is denied ({reason}); allow "
-_SILENT = "it does not answer ({reason}); check the network"
+_NO_ANSWER = "it does not answer ({reason}); check the network"
 _CURES = {
-    Trouble.MISSING: _NO_BUCKET,
-    Trouble.NO_BUCKET: _NO_BUCKET,
-    Trouble.CREDENTIALS: _NO_KEYS + "GOOGLE_APPLICATION_CREDENTIALS or a service account",
-    Trouble.DENIED: _DENIED_TO + "reading, making, erasing and listing objects there",
-    Trouble.UNREACHABLE: _SILENT + ", and try again",
+    Failure.MISSING: _NO_BUCKET,
+    Failure.NO_BUCKET: _NO_BUCKET,
+    Failure.CREDENTIALS: _NO_CREDENTIALS + "GOOGLE_APPLICATION_CREDENTIALS or a service account",
+    Failure.DENIED: _DENIED_TO + "reading, creating, deleting and listing objects there",
+    Failure.UNREACHABLE: _NO_ANSWER + ", and try again",
 }
 _CURES_S3 = {
     **_CURES,
-    Trouble.CREDENTIALS: _NO_KEYS
+    Failure.CREDENTIALS: _NO_CREDENTIALS
     + "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role",
-    Trouble.DENIED: _DENIED_TO
+    Failure.DENIED: _DENIED_TO
     + "s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket there",
-    Trouble.UNREACHABLE: _SILENT + " and AWS_ENDPOINT_URL, and try again",
+    Failure.UNREACHABLE: _NO_ANSWER + " and AWS_ENDPOINT_URL, and try again",
 }
 
 
 class ObjectStorage:
-    """Keeps the bytes of a store below `address`, such as s3://bucket/prefix; safe for threads."""
+    """Stores bytes below `address`, such as s3://bucket/prefix; safe for threads."""
 
     def __init__(self, address: str) -> None:
         self._address = address
 
     def write(self, digest: str, data: bytes) -> None:
-        """Keep `data` as an object, unless one of its size is there. Raises StoreUnreachable."""
+        """Store `data` as an object, unless one of its size exists. Raises StoreUnreachable."""
         path = self._path(digest)
-        with self._asked("writing"):
+        with self._translated("writing"):
             if self._size(path) != len(data):
                 self._system.pipe_file(path, data, **self._limits)
 
     def read(self, digest: str, most: int) -> bytes:
         """Return the first `most` bytes, or all. Raises BadContent or StoreUnreachable."""
-        with self._asked("reading", digest):
+        with self._translated("reading", digest):
             path = self._path(digest)
             data: bytes = self._system.cat_file(path, start=0, end=most, **self._limits)
         return data
 
     def erase(self, digests: Sequence[str]) -> set[str]:
-        """Erase objects, and return which there were. Raises StoreUnreachable."""
-        with self._asked("erasing"), ThreadPoolExecutor(_THREADS) as pool:
-            there = pool.map(self._erase, digests)
-            return {digest for digest, was in zip(digests, there, strict=True) if was}
+        """Erase objects; return the digests of those that existed. Raises StoreUnreachable."""
+        with self._translated("erasing"), ThreadPoolExecutor(_THREADS) as pool:
+            existed = pool.map(self._erase, digests)
+            return {digest for digest, was in zip(digests, existed, strict=True) if was}
 
     def _erase(self, digest: str) -> bool:
         path = self._path(digest)
@@ -114,7 +114,7 @@ class ObjectStorage:
         return True
 
     def _size(self, path: str) -> int | None:
-        """Return how many bytes an object has, or None where there is none that may be seen."""
+        """Return the size of an object in bytes, or None if there is none that we may see."""
         try:
             size: int = self._system.info(path, **self._limits)["size"]
         except FileNotFoundError:
@@ -123,9 +123,9 @@ class ObjectStorage:
 
     @cached_property
     def _system(self) -> Any:
-        """The file system, its own: a shared one would keep the credentials of when it was made."""
+        """The file system, not fsspec's cached one, which could have older credentials."""
         system, _ = file_system(self._address, skip_instance_cache=True)
-        if self._is_s3:  # its client tries several times already, as AWS_MAX_ATTEMPTS says
+        if self._is_s3:  # its client retries already, AWS_MAX_ATTEMPTS times
             system.retries = _TRIES
         return system
 
@@ -133,35 +133,37 @@ class ObjectStorage:
     def _limits(self) -> dict[str, Any]:
         from fsspec.asyn import AsyncFileSystem
 
-        return {"timeout": _PATIENCE_S} if isinstance(self._system, AsyncFileSystem) else {}
+        return {"timeout": _TIMEOUT_S} if isinstance(self._system, AsyncFileSystem) else {}
 
     @property
     def _is_s3(self) -> bool:
         return self._address.startswith(("s3://", "s3a://"))
 
     def _path(self, digest: str) -> str:
-        return f"{self._address}/{name_of(digest)}"
+        return f"{self._address}/{file_name(digest)}"
 
     @contextmanager
-    def _asked(self, doing: str, digest: str = "") -> Iterator[None]:
+    def _translated(self, doing: str, digest: str = "") -> Iterator[None]:
         try:
             yield
         except MissingExtra:
             raise
-        except Exception as error:  # every file system has errors of its own, of no common kind
-            trouble, reason = trouble_of(error)
-            if trouble is Trouble.MISSING and digest:
-                raise not_kept(digest, self._address) from error
-            raise StoreUnreachable(self._said(trouble, reason, doing)) from error
+        except Exception as error:  # the errors of file systems have no common base class
+            failure, reason = failure_of(error)
+            if failure is Failure.MISSING and digest:
+                raise missing_blob(digest, self._address) from error
+            raise StoreUnreachable(self._message(failure, reason, doing)) from error
 
-    def _said(self, trouble: Trouble, reason: str, doing: str) -> str:
+    def _message(self, failure: Failure, reason: str, doing: str) -> str:
         bucket = self._address.split("/")[2]
         cures = _CURES_S3 if self._is_s3 else _CURES
-        return f"{doing} in {self._address}: {cures[trouble].format(bucket=bucket, reason=reason)}"
+        return f"{doing} in {self._address}: {cures[failure].format(bucket=bucket, reason=reason)}"
 
 
 def check_package(address: str) -> None:
-    """Raise MissingExtra or BadSetting where what opens an address is not installed, or unknown."""
+    """Raise MissingExtra if the package for an address is not installed, BadSetting if it is
+    unknown.
+    """
     from fsspec.registry import known_implementations
 
     scheme = address.partition("://")[0]
@@ -175,10 +177,10 @@ def check_package(address: str) -> None:
 
 
 def remote_bytes(url: str, most: int) -> bytes:
-    """Return the first `most` bytes at a URL, whatever fsspec opens, or all if there are fewer.
+    """Return the first `most` bytes at a URL that fsspec opens, or all if there are fewer.
 
-    Raises BadContent when it cannot be read, StoreUnreachable when it is object storage that does
-    not answer or does not know who asks, MissingExtra without the package for its scheme.
+    Raises BadContent if it cannot be read, StoreUnreachable if it is object storage that does not
+    answer or rejects the credentials, MissingExtra without the package for its scheme.
     """
     system, path = file_system(url)
     with _translated(url), system.open(path, "rb") as file:
@@ -197,7 +199,7 @@ def remote_files(url: str) -> list[tuple[str, str]]:
     return [
         (system.unstrip_protocol(path), path.removeprefix(root).lstrip("/"))
         for path in paths
-        if not path.endswith("/")  # stands for a folder
+        if not path.endswith("/")  # the marker of a folder
     ]
 
 
@@ -209,7 +211,8 @@ def file_system(url: str, **options: Any) -> tuple[Any, str]:
     import fsspec
 
     scheme = url.partition("://")[0]
-    try:  # a listing grows old
+    try:
+        # A cached listing would hide files that were added since.
         system, path = fsspec.url_to_fs(url, use_listings_cache=False, **options)
     except ImportError as error:
         if scheme not in _EXTRAS:
@@ -223,43 +226,43 @@ def file_system(url: str, **options: Any) -> tuple[Any, str]:
     return system, str(path)
 
 
-def trouble_of(error: BaseException) -> tuple[Trouble, str]:
-    """Return what an error of a file system means, and its code or name: nothing that is secret."""
+def failure_of(error: BaseException) -> tuple[Failure, str]:
+    """Return the kind of an error of a file system, and its code or class name (no secrets)."""
     chain = list(_chain(error))
-    codes = [code for one in chain if (code := _code(one))]
-    names = {type(one).__name__ for one in chain}
-    statuses = {getattr(one, "status", None) or getattr(one, "code", None) for one in chain}
+    codes = [code for cause in chain if (code := _code(cause))]
+    names = {type(cause).__name__ for cause in chain}
+    statuses = {getattr(cause, "status", None) or getattr(cause, "code", None) for cause in chain}
     reason = codes[0] if codes else _name(chain[-1])
-    if _INVALID_KEYS & {*codes, *names}:
-        return Trouble.CREDENTIALS, min(_INVALID_KEYS & {*codes, *names})
+    if invalid := _CREDENTIAL_ERRORS & {*codes, *names}:
+        return Failure.CREDENTIALS, min(invalid)
     if "NoSuchBucket" in codes:
-        return Trouble.NO_BUCKET, reason
+        return Failure.NO_BUCKET, reason
     if _NOT_FOUND in statuses or isinstance(chain[-1], FileNotFoundError):
-        return Trouble.MISSING, reason
+        return Failure.MISSING, reason
     if "NoSuchKey" in codes or str(_NOT_FOUND) in codes:
-        return Trouble.MISSING, reason
-    denied = any(isinstance(one, PermissionError) for one in chain)
+        return Failure.MISSING, reason
+    denied = any(isinstance(cause, PermissionError) for cause in chain)
     if denied or statuses & set(_DENIED):
-        return Trouble.DENIED, reason
-    return Trouble.UNREACHABLE, reason
+        return Failure.DENIED, reason
+    return Failure.UNREACHABLE, reason
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and what caused it; fsspec calls whatever HTTP answers "not found"."""
+    """Yield an error and its causes: fsspec turns every HTTP error into "not found"."""
     while error is not None:
         yield error
         error = error.__cause__
 
 
 def _code(error: BaseException) -> str:
-    """Return the code that S3 answered with."""
+    """Return the code of an S3 error response, or the empty text."""
     response = getattr(error, "response", None)
-    said = response.get("Error", {}) if isinstance(response, dict) else {}
-    return str(said.get("Code", ""))
+    details = response.get("Error", {}) if isinstance(response, dict) else {}
+    return str(details.get("Code", ""))
 
 
 def _name(error: BaseException) -> str:
-    """Return what a person may look for: what the system calls it, or the error's own name."""
+    """Return a searchable name: the system's text for an errno, or the error's class name."""
     number = error.errno if isinstance(error, OSError) else None
     return os.strerror(number) if isinstance(number, int) else type(error).__name__
 
@@ -268,18 +271,18 @@ def _name(error: BaseException) -> str:
 def _translated(url: str) -> Iterator[None]:
     try:
         yield
-    except Exception as error:  # every file system has errors of its own, of no common kind
-        trouble, reason = trouble_of(error)
-        if trouble is Trouble.MISSING:
+    except Exception as error:  # the errors of file systems have no common base class
+        failure, reason = failure_of(error)
+        if failure is Failure.MISSING:
             raise BadContent(
                 f"there is nothing at {url!r}; check the address (that of a folder ends with '/')"
             ) from error
-        passing = trouble in (Trouble.UNREACHABLE, Trouble.CREDENTIALS)
-        if passing and url.startswith(_OBJECT_STORAGE):
+        temporary = failure in (Failure.UNREACHABLE, Failure.CREDENTIALS)
+        if temporary and url.startswith(_OBJECT_STORAGE):
             raise StoreUnreachable(
                 f"cannot read {url!r} now ({reason}); check the network, the credentials and "
                 "AWS_ENDPOINT_URL, and try again"
             ) from error
         cause = error.__cause__ or error
-        said = str(cause) or type(cause).__name__
-        raise BadContent(f"cannot read {url!r}: {said}; check address and access") from error
+        reason = str(cause) or type(cause).__name__
+        raise BadContent(f"cannot read {url!r}: {reason}; check address and access") from error

@@ -1,7 +1,7 @@
-"""Pictures: recognise, decode and shrink what people upload; refuse the rest in plain words.
+"""Pictures: find the media type of a file, decode it, make thumbnails.
 
-Whatever the file, `decode` gives upright 8-bit RGB: EXIF orientation applied, transparency laid on
-white, 16-bit and float values scaled. The size is checked before any pixel is decoded.
+`decode` always returns upright 8-bit RGB: it applies the EXIF orientation, puts transparent pixels
+on white, and scales 16-bit and float values. It checks the size before it decodes any pixel.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _DECODERS = {
     "image/avif": ("PIL.AvifImagePlugin", "AvifImageFile"),
     "image/heic": ("pillow_heif", "HeifImageFile"),
 }
-"""Media type → module and decoder. Called directly, because `PIL.Image.open` enforces a limit of
-its own, which only a process-wide variable can change."""
+"""Media type → module and decoder. We call decoders directly, because `PIL.Image.open` has its own
+limit of pixels, which only a process-wide variable can change."""
 
 _DECODER_ERRORS = (
     *(OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, AttributeError),
     *(EOFError, OverflowError, NotImplementedError, RuntimeError, ZeroDivisionError),
     *(struct.error, zlib.error),
 )
-"""What Pillow and its plugins were seen to raise on damaged files."""
+"""The errors that Pillow and its plugins raise on damaged files."""
 
 _MAGIC = (
     (0, b"\xff\xd8\xff", "image/jpeg"),
@@ -96,14 +96,15 @@ _SUFFIXES = {
     ".avi": "video/x-msvideo",
 }
 
-_LYING = (5, 6, 7, 8)
-"""EXIF orientations in which width and height change places."""
+_TRANSPOSED = (5, 6, 7, 8)
+"""EXIF orientations that swap width and height."""
 
 _UNKNOWN = "application/octet-stream"
+_SIDE = 256
 
 
 def kinds_named(kinds: Iterable[str]) -> list[str]:
-    """Return what people call families of media types and whole ones, sorted.
+    """Return readable names of media types and families of them, sorted.
 
     >>> kinds_named(["text", "application/pdf"])
     ['PDF', 'text']
@@ -114,8 +115,8 @@ def kinds_named(kinds: Iterable[str]) -> list[str]:
 def sniff(data: bytes, name: str) -> str:
     """Return the media type of `data`: from its first bytes, else from the suffix of `name`.
 
-    Text has no signature: without a known suffix, what reads as text is `text/plain`. Anything
-    else is `application/octet-stream`.
+    Text has no signature: data that decodes as text is `text/plain` unless the suffix is known.
+    Anything else is `application/octet-stream`.
 
     >>> sniff(b"GIF89a", "photo.jpg"), sniff(b"# Title", "notes.md"), sniff(b"hello", "")
     ('image/gif', 'text/markdown', 'text/plain')
@@ -123,21 +124,21 @@ def sniff(data: bytes, name: str) -> str:
     return (
         _signature(data)
         or _SUFFIXES.get(PurePath(name).suffix.lower())
-        or ("text/plain" if _reads_as_text(data[:4096]) else _UNKNOWN)
+        or ("text/plain" if _is_text(data[:4096]) else _UNKNOWN)
     )
 
 
 def decode(data: bytes, *, name: str, max_pixels: int) -> Image:
-    """Return the picture as an upright RGB image; of several frames, the first.
+    """Return the picture as an upright RGB image; the first frame, if it has several.
 
-    Reads JPEG, PNG, GIF, WebP, TIFF, BMP, HEIC and AVIF, in any mode of colour. Raises BadContent
-    when `data` is empty, not a picture, damaged, or has more than `max_pixels` pixels; that is
-    checked before decoding.
+    Reads JPEG, PNG, GIF, WebP, TIFF, BMP, HEIC and AVIF, in any color mode. Raises BadContent if
+    `data` is empty, not a picture, damaged, or has more than `max_pixels` pixels, which is checked
+    before decoding.
     """
     from PIL.Image import DecompressionBombError
 
     media_type = sniff(data, "")
-    _check_kind(data, media_type, name)
+    _check_media_type(data, media_type, name)
     try:
         image = _open(data, media_type)
         _check_size(image, name=name, max_pixels=max_pixels)
@@ -151,11 +152,11 @@ def decode(data: bytes, *, name: str, max_pixels: int) -> Image:
 
 
 def check_picture(data: bytes, *, name: str, max_pixels: int) -> None:
-    """Raise BadContent for what is no picture or has too many pixels, without decoding them."""
+    """Raise BadContent if `data` is not a picture or has too many pixels, without decoding it."""
     from PIL.Image import DecompressionBombError
 
     media_type = sniff(data, "")
-    _check_kind(data, media_type, name)
+    _check_media_type(data, media_type, name)
     try:
         _check_size(_open(data, media_type), name=name, max_pixels=max_pixels)
     except (*_DECODER_ERRORS, DecompressionBombError) as error:
@@ -166,29 +167,29 @@ def check_picture(data: bytes, *, name: str, max_pixels: int) -> None:
 def upright_size(data: bytes, *, name: str) -> tuple[int, int]:
     """Return width and height of the upright picture, without decoding it. Raises BadContent."""
     media_type = sniff(data, "")
-    _check_kind(data, media_type, name)
+    _check_media_type(data, media_type, name)
     try:
         image = _open(data, media_type)
         width, height = image.size
-        return (height, width) if _orientation(image) in _LYING else (width, height)
+        return (height, width) if _orientation(image) in _TRANSPOSED else (width, height)
     except _DECODER_ERRORS as error:
         damage = f"damaged {media_type} ({error})"
         raise _unreadable(name, damage, "open it in a viewer or remove it") from error
 
 
-def thumbnail(image: Image, *, side: int = 256) -> bytes:
-    """Return an RGB `image` as JPEG of at most `side` pixels each way; never enlarged."""
+def thumbnail(image: Image) -> bytes:
+    """Return an RGB `image` as a JPEG of at most 256 × 256 pixels; never enlarged."""
     file = io.BytesIO()
-    shrunk(image, side=side).save(file, "JPEG", quality=85)
+    shrunk(image).save(file, "JPEG", quality=85)
     return file.getvalue()
 
 
-def shrunk(image: Image, *, side: int = 256) -> Image:
-    """Return a copy of an image of at most `side` pixels each way; never enlarged."""
+def shrunk(image: Image) -> Image:
+    """Return a copy of an image of at most 256 × 256 pixels; never enlarged."""
     from PIL.Image import Resampling
 
     small = image.copy()
-    small.thumbnail((side, side), Resampling.LANCZOS, reducing_gap=3.0)
+    small.thumbnail((_SIDE, _SIDE), Resampling.LANCZOS, reducing_gap=3.0)
     return small
 
 
@@ -211,7 +212,7 @@ def _markup(start: bytes) -> str:
     return "text/html" if start.startswith((b"<!doctype html", b"<html")) else ""
 
 
-def _reads_as_text(start: bytes) -> bool:
+def _is_text(start: bytes) -> bool:
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
         return True
     try:
@@ -225,7 +226,7 @@ def _unreadable(name: str, problem: str, remedy: str) -> BadContent:
     return BadContent(f"cannot decode the picture {name!r}: {problem}; {remedy}")
 
 
-def _check_kind(data: bytes, media_type: str, name: str) -> None:
+def _check_media_type(data: bytes, media_type: str, name: str) -> None:
     if not data:
         raise _unreadable(name, "it is empty (0 bytes)", "upload it again or remove it")
     if media_type not in _DECODERS:
@@ -263,7 +264,7 @@ def _upright(image: Image) -> Image:
 
 
 def _orientation(image: Image) -> Any:
-    """Return the EXIF orientation; 1 when the EXIF data is damaged, as the pixels may be sound."""
+    """Return the EXIF orientation; 1 if the EXIF data is damaged, since the pixels may be fine."""
     try:
         return image.getexif().get(0x0112, 1)
     except _DECODER_ERRORS:
@@ -289,8 +290,8 @@ def _to_rgb(image: Image) -> Image:
 def _to_8_bits(values: np.ndarray[Any, Any], mode: str) -> np.ndarray[Any, Any]:
     """Scale grey values to 0…255.
 
-    The scale of mode `I;16` is known. Of `I` and `F` it is not: the smallest of the usual ones that
-    holds all values is taken (1 for floats, 255, 65,535), else they are stretched to fill it.
+    Mode `I;16` has the scale 65,535. Modes `I` and `F` have no fixed scale: take the smallest of
+    the usual ones (1 for floats, 255, 65,535) that fits all values, else stretch min…max to 0…255.
     """
     import numpy as np
 

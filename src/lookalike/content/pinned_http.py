@@ -1,7 +1,7 @@
-"""One HTTP GET or POST over a connection to addresses that have been checked, and to no others.
+"""One HTTP GET or POST over a connection to given, checked IP addresses only.
 
-The name in the URL is for the Host header and the certificate only: it is not resolved again.
-Nothing comes from the environment but where certificates lie: no proxy, no cookie, no password.
+The host name in the URL is used for the Host header and the certificate; it is not resolved again.
+From the environment comes only the path of the certificates: no proxy, no cookie, no password.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import httpx2
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """What a server answers: its status, its headers by lower-case name, and its body to come."""
+    """A server's response: status, headers by lower-case name, and the body, read as it arrives."""
 
     status: int
     headers: dict[str, str]
@@ -28,39 +28,41 @@ class HttpAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How long to wait, in seconds: for a connection, for each read, and until `deadline`, which is
-    a time of the monotonic clock.
+class Timeouts:
+    """Timeouts in seconds, for a connection and for each read; and the `deadline` for everything, a
+    time of the monotonic clock.
     """
 
     connect_s: float
     read_s: float
     deadline: float
 
-    def left(self, most_s: float | None) -> float:
-        """Return how long one step may take. Raises TimeoutError when the time is up."""
+    def for_step(self, max_s: float | None) -> float:
+        """Return the timeout of the next step, at most `max_s`. Raises TimeoutError after the
+        deadline.
+        """
         left = self.deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError("the time is up")
-        return left if most_s is None else min(left, most_s)
+        return left if max_s is None else min(left, max_s)
 
 
 def default_tls() -> ssl.SSLContext:
-    """Return what certificates are verified with: the system's, or those of SSL_CERT_FILE."""
+    """Return the context that verifies certificates: the system's, or that of SSL_CERT_FILE."""
     return httpcore2.default_ssl_context()
 
 
 @contextmanager
 def get(
-    url: httpx2.URL, addresses: Sequence[str], tls: ssl.SSLContext, patience: Patience
+    url: httpx2.URL, addresses: Sequence[str], tls: ssl.SSLContext, timeouts: Timeouts
 ) -> Iterator[HttpAnswer]:
-    """Ask for `url`, http or https, at the first of `addresses` that answers the call.
+    """Request `url`, http or https, from the first of `addresses` that accepts a connection.
 
-    Redirects are not followed and nothing is unpacked. Raises ConnectionError with the reason when
-    the exchange fails, TimeoutError when it takes too long, both also while the body is read.
+    It follows no redirects and decompresses nothing. Raises ConnectionError with the reason if the
+    request fails, TimeoutError if it takes too long, both also while the body is read.
     """
     headers = [(b"Accept", b"*/*"), (b"Accept-Encoding", b"identity")]
-    with _exchange("GET", url, addresses, tls, patience, headers, b"") as answer:
+    with _exchange("GET", url, addresses, tls, timeouts, headers, b"") as answer:
         yield answer
 
 
@@ -69,14 +71,14 @@ def post(
     url: httpx2.URL,
     addresses: Sequence[str],
     tls: ssl.SSLContext,
-    patience: Patience,
+    timeouts: Timeouts,
     headers: Mapping[str, str],
     body: bytes,
 ) -> Iterator[HttpAnswer]:
-    """Send `body` to `url` as `get` asks for it; `headers` say what it is."""
-    told = [(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
-    told.append((b"Content-Length", str(len(body)).encode("ascii")))
-    with _exchange("POST", url, addresses, tls, patience, told, body) as answer:
+    """Post `body` to `url` with `headers`, over the same kind of connection as `get`."""
+    encoded = [(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
+    encoded.append((b"Content-Length", str(len(body)).encode("ascii")))
+    with _exchange("POST", url, addresses, tls, timeouts, encoded, body) as answer:
         yield answer
 
 
@@ -86,7 +88,7 @@ def _exchange(
     url: httpx2.URL,
     addresses: Sequence[str],
     tls: ssl.SSLContext,
-    patience: Patience,
+    timeouts: Timeouts,
     own_headers: Sequence[tuple[bytes, bytes]],
     body: bytes,
 ) -> Iterator[HttpAnswer]:
@@ -99,19 +101,19 @@ def _exchange(
         (b"User-Agent", b"lookalike"),
         (b"Connection", b"close"),
     ]
-    waits = {"connect": patience.connect_s, "read": patience.read_s, "write": patience.read_s}
-    line = _Line(addresses, patience)
+    limits = {"connect": timeouts.connect_s, "read": timeouts.read_s, "write": timeouts.read_s}
+    backend = _PinnedBackend(addresses, timeouts)
     with (
         _translated(),
-        httpcore2.HTTPConnection(target.origin, tls, network_backend=line) as connection,
+        httpcore2.HTTPConnection(target.origin, tls, network_backend=backend) as connection,
         connection.stream(
-            method, target, headers=headers, content=body or None, extensions={"timeout": waits}
+            method, target, headers=headers, content=body or None, extensions={"timeout": limits}
         ) as reply,
     ):
-        found = {
+        reply_headers = {
             name.decode("latin-1").lower(): value.decode("latin-1") for name, value in reply.headers
         }
-        yield HttpAnswer(reply.status, found, reply.iter_stream())
+        yield HttpAnswer(reply.status, reply_headers, reply.iter_stream())
 
 
 @contextmanager
@@ -124,17 +126,17 @@ def _translated() -> Iterator[None]:
         raise ConnectionError(str(error) or type(error).__name__) from error
 
 
-class _Line(httpcore2.NetworkBackend):
-    """Connects to the given addresses, whatever host it is asked for."""
+class _PinnedBackend(httpcore2.NetworkBackend):
+    """Connects to the given addresses and ignores the requested host."""
 
-    def __init__(self, addresses: Sequence[str], patience: Patience) -> None:
+    def __init__(self, addresses: Sequence[str], timeouts: Timeouts) -> None:
         self._addresses = addresses
-        self._patience = patience
+        self._timeouts = timeouts
         self._inner = httpcore2.SyncBackend()
 
     def connect_tcp(
         self,
-        host: str,  # noqa: ARG002 what is connected to was settled before
+        host: str,  # noqa: ARG002 the addresses are given
         port: int,
         timeout: float | None = None,
         local_address: str | None = None,  # noqa: ARG002 part of the interface
@@ -149,22 +151,22 @@ class _Line(httpcore2.NetworkBackend):
         return self._connect(last, port, timeout)
 
     def _connect(self, address: str, port: int, timeout: float | None) -> httpcore2.NetworkStream:
-        stream = self._inner.connect_tcp(address, port, self._patience.left(timeout))
-        return _Stream(stream, self._patience)
+        stream = self._inner.connect_tcp(address, port, self._timeouts.for_step(timeout))
+        return _Stream(stream, self._timeouts)
 
 
 class _Stream(httpcore2.NetworkStream):
-    """A stream on which every step ends before the deadline."""
+    """A stream whose every step ends before the deadline."""
 
-    def __init__(self, inner: httpcore2.NetworkStream, patience: Patience) -> None:
+    def __init__(self, inner: httpcore2.NetworkStream, timeouts: Timeouts) -> None:
         self._inner = inner
-        self._patience = patience
+        self._timeouts = timeouts
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._inner.read(max_bytes, self._patience.left(timeout))
+        return self._inner.read(max_bytes, self._timeouts.for_step(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._inner.write(buffer, self._patience.left(timeout))
+        self._inner.write(buffer, self._timeouts.for_step(timeout))
 
     def close(self) -> None:
         self._inner.close()
@@ -175,8 +177,8 @@ class _Stream(httpcore2.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore2.NetworkStream:
-        left = self._patience.left(timeout)
-        return _Stream(self._inner.start_tls(ssl_context, server_hostname, left), self._patience)
+        left = self._timeouts.for_step(timeout)
+        return _Stream(self._inner.start_tls(ssl_context, server_hostname, left), self._timeouts)
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)
@@ -184,8 +186,8 @@ class _Stream(httpcore2.NetworkStream):
 
 # --- public addresses (RFC 6890) -----------------------------------------------------------------
 
-# Of IPv6 only global unicast, 2000::/3, is public, without what the registry takes out of it. An
-# address that carries an IPv4 address, as tunnels and translators use it, is judged by that one.
+# In IPv6 only global unicast, 2000::/3, is public, except for the blocks that the registry
+# reserves. An address that embeds an IPv4 address, for tunnels and translators, counts as that one.
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -231,7 +233,7 @@ _TRANSLATED = IPv6Network("64:ff9b::/96")
 
 
 def special_kind(address: Address) -> str | None:
-    """Return why an address is not public, in a word, or None where it is public.
+    """Return the kind of an address that is not public, or None if it is public.
 
     >>> special_kind(IPv4Address("192.168.1.1")), special_kind(IPv4Address("9.9.9.9"))
     ('private', None)
@@ -245,14 +247,14 @@ def special_kind(address: Address) -> str | None:
     return None if address.version == 4 or address in _GLOBAL_UNICAST else "reserved"
 
 
-def lies_in(address: Address, networks: Sequence[Network]) -> bool:
-    """Return whether an address, or the IPv4 address that it carries, lies in one of `networks`."""
+def is_in_any(address: Address, networks: Sequence[Network]) -> bool:
+    """Return whether an address, or the IPv4 address that it embeds, is in one of `networks`."""
     forms = [form for form in (address, _inner(address)) if form is not None]
     return any(form in network for form in forms for network in networks)
 
 
 def _inner(address: Address) -> IPv4Address | None:
-    """Return the IPv4 address in one that is mapped, translated (NAT64) or tunnelled (6to4)."""
+    """Return the IPv4 address that a mapped, translated (NAT64) or tunnelled (6to4) one embeds."""
     if isinstance(address, IPv4Address):
         return None
     if address in _TRANSLATED:

@@ -1,8 +1,9 @@
-"""What a person can point `add` at, as one stream of items.
+"""The sources that `add` accepts, read as one stream of items.
 
-A folder (walked in order, hidden files left out), a file, a URL, bytes, an open file, a picture of
-Pillow, an array, a row (a mapping with the content under `image`, `text`, `file`, `path`,
-`file_name`, `url` or `content`, the rest being metadata), a DataFrame, or a list of these.
+A source is a folder (walked in sorted order, without hidden files), a file, a URL, bytes, an open
+file, a Pillow image, an array, a row (a mapping with the content under `image`, `text`, `file`,
+`path`, `file_name`, `url` or `content`; the other keys are metadata), a DataFrame, or a list of
+these.
 """
 
 from __future__ import annotations
@@ -24,21 +25,21 @@ from lookalike.content.object_storage import remote_files
 from lookalike.errors import BadContent, BadInput
 
 CONTENT_KEYS = ("image", "text", "file", "path", "file_name", "url", "content")
-"""Where a row may have its content, the first that it has."""
+"""The keys of a row that may hold its content; the first that is not empty counts."""
 
 
 _TIFF_MODES = ("F", "I")
 _KEPT_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16", *_TIFF_MODES})
-"""What is kept as it is; the other modes become RGB."""
+"""The Pillow modes that are stored as they are; images of other modes become RGB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing to be an object.
+    """One item to add as an object.
 
-    `key` identifies it in its bucket: a path, a URL, or a digest. Its content is behind `uri`, or
-    is `data`; or there is none, for the reason `error`. `walked` tells that a folder was named, not
-    the file itself.
+    `key` identifies it in its bucket: a path, a URL, or a digest. Its content is at `uri` or in
+    `data`; without content, `error` is the reason. `walked`: the source was its folder, not the
+    file itself.
     """
 
     key: str
@@ -58,11 +59,12 @@ def items(
     ids: Sequence[str] | None = None,
     metadata: Sequence[Mapping[str, Any]] | Mapping[str, Any] | None = None,
 ) -> Iterator[Item]:
-    """Yield the items of `source`, with the user's `ids` and `metadata`, one each.
+    """Yield the items of `source`, each with its entry of the user's `ids` and `metadata`.
 
-    Raises BadInput when there is nothing, when counts differ, or when an id comes twice.
+    Raises BadInput for a source of another type, a row without content, counts that differ, or an
+    id that is given twice.
     """
-    stream = _told_apart(_items(source))
+    stream = _with_unique_keys(_items(source))
     if isinstance(metadata, Mapping):
         stream = (replace(item, metadata={**item.metadata, **metadata}) for item in stream)
     elif metadata is not None:
@@ -70,20 +72,20 @@ def items(
         stream = (replace(item, metadata={**item.metadata, **row}) for item, row in rows)
     if ids is not None:
         stream = _with_ids(_paired(stream, _distinct(ids), "ids"))
-    return _each_id_once(stream)
+    return _check_unique_ids(stream)
 
 
 def is_missing(value: Any) -> bool:
-    """Return whether a cell of a table is empty: None, NaN, or what pandas has for it."""
+    """Return whether a cell of a table is empty: None, NaN, or NA or NaT of pandas."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(value, float) and value != value
 
 
 def json_values(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Return metadata as JSON values: numbers of NumPy become Python's, dates ISO text.
+    """Return metadata as JSON values: NumPy numbers become Python's, dates become ISO text.
 
-    Raises BadInput for a value that JSON cannot hold, naming the field.
+    Raises BadInput with the name of the field if JSON has no such value.
     """
     return {str(name): _json_value(str(name), value) for name, value in metadata.items()}
 
@@ -106,8 +108,8 @@ def _json_value(name: str, value: Any) -> Any:
     raise BadInput(f"the metadata field {name!r} holds a {type(value).__name__}; use JSON values")
 
 
-def _told_apart(stream: Iterator[Item]) -> Iterator[Item]:
-    """Give equal contents without a place of their own different keys, the same ones each time."""
+def _with_unique_keys(stream: Iterator[Item]) -> Iterator[Item]:
+    """Number the keys of equal contents that have no uri or id, in order, so that they differ."""
     seen: Counter[str] = Counter()
     for item in stream:
         seen[item.key] += 1
@@ -120,12 +122,12 @@ def _with_ids(pairs: Iterable[tuple[Item, Any]]) -> Iterator[Item]:
         yield replace(item, id=str(id), key=str(id) if item.uri is None else item.key)
 
 
-def _each_id_once(stream: Iterator[Item]) -> Iterator[Item]:
+def _check_unique_ids(stream: Iterator[Item]) -> Iterator[Item]:
     seen: set[str] = set()
     for item in stream:
         if item.id is not None:
             if item.id in seen:
-                raise BadInput(f"the id {item.id!r} comes twice; every item needs its own")
+                raise BadInput(f"the id {item.id!r} is given twice; every item needs its own")
             seen.add(item.id)
         yield item
 
@@ -134,7 +136,7 @@ def _distinct(ids: Sequence[Any]) -> Sequence[Any]:
     seen: set[str] = set()
     for id in ids:
         if str(id) in seen:
-            raise BadInput(f"the id {str(id)!r} comes twice; every item needs its own")
+            raise BadInput(f"the id {str(id)!r} is given twice; every item needs its own")
         seen.add(str(id))
     return ids
 
@@ -156,18 +158,18 @@ def _items(source: Any) -> Iterator[Item]:
     if isinstance(source, Item):
         yield source
     elif isinstance(source, str | os.PathLike):
-        yield from _named(os.fspath(source))
+        yield from _from_address(os.fspath(source))
     elif isinstance(source, bytes | bytearray | memoryview):
-        yield _inline(bytes(source), None)
+        yield _from_bytes(bytes(source), None)
     elif is_frame(source):
         for row in frame_rows(source):
-            yield from _row(row)
+            yield from _from_row(row)
     elif isinstance(source, Mapping):
-        yield from _row(source)
+        yield from _from_row(source)
     elif hasattr(source, "getbands") or _is_pixels(source):
-        yield _picture(source)
+        yield _from_picture(source)
     elif hasattr(source, "read"):
-        yield _opened(source)
+        yield _from_open_file(source)
     elif isinstance(source, Iterable):
         for part in source:
             yield from _items(part)
@@ -178,7 +180,7 @@ def _items(source: Any) -> Iterator[Item]:
         )
 
 
-def _named(text: str) -> Iterator[Item]:
+def _from_address(text: str) -> Iterator[Item]:
     if text.startswith("data:"):
         digest = hashlib.sha256(text.encode()).hexdigest()
         yield Item(digest, digest[:12], uri=text)
@@ -186,23 +188,23 @@ def _named(text: str) -> Iterator[Item]:
     if text.startswith("file://"):
         text = local_path(text)
     elif "://" in text:
-        yield from _remote(text)
+        yield from _from_url(text)
         return
     path = Path(text)
     try:
-        is_folder, is_there = path.is_dir(), path.exists()
-    except OSError:  # a text that is too long for a name
-        is_folder = is_there = False
+        is_folder, exists = path.is_dir(), path.exists()
+    except OSError:  # the text is too long for a path
+        is_folder = exists = False
     if is_folder:
         yield from _walk(path)
-    elif is_there:
+    elif exists:
         yield _file(path.parent.resolve() / path.name, path.name, walked=False)
     else:
         yield Item(
             path.absolute().as_uri(),
             text,
             error=f"there is no file or folder {text[:200]!r}; check the path "
-            "(a text is given as {'text': '…'})",
+            "(give a text as {'text': '…'})",
         )
 
 
@@ -227,8 +229,8 @@ def _file(path: Path, name: str, *, walked: bool) -> Item:
     return Item(key=uri, name=name, uri=uri, walked=walked)
 
 
-def _remote(url: str) -> Iterator[Item]:
-    """Yield one object for a URL, or all below it where it is a folder of object storage."""
+def _from_url(url: str) -> Iterator[Item]:
+    """Yield one item for a URL, or all files below it if it is a folder of object storage."""
     if url.startswith(("http://", "https://")) or not url.endswith("/"):
         name = unquote(PurePosixPath(urlsplit(url).path).name)
         yield Item(key=url, name=name or url, uri=url)
@@ -246,12 +248,12 @@ def _remote(url: str) -> Iterator[Item]:
         yield Item(url, url, error=f"the folder {url!r} has no files; check the address")
 
 
-def _row(row: Mapping[Any, Any]) -> Iterator[Item]:
+def _from_row(row: Mapping[Any, Any]) -> Iterator[Item]:
     known = [key for key in CONTENT_KEYS if key in row]
     if not known:
         raise BadInput(
-            f"a row has no content: it has {sorted(map(str, row))}, "
-            f"one of {', '.join(CONTENT_KEYS)} needed"
+            f"a row has no content: its keys are {sorted(map(str, row))}; "
+            f"give one of {', '.join(CONTENT_KEYS)}"
         )
     id = None if is_missing(row.get("id")) else str(row["id"])
     key = next((key for key in known if not is_missing(row[key])), None)
@@ -260,32 +262,32 @@ def _row(row: Mapping[Any, Any]) -> Iterator[Item]:
         yield Item(name, name, id=id, error=f"its {' and '.join(known)} is empty; fill it in")
         return
     metadata = {str(name): value for name, value in row.items() if name not in (key, "id")}
-    called = metadata.get("file_name")
+    file_name = metadata.get("file_name")
     for item in _content(key, row[key]):
         yield replace(
             item,
             metadata={**item.metadata, **metadata},
             id=id,
             key=id if id is not None and item.uri is None else item.key,
-            name=item.name if is_missing(called) else str(called),
+            name=item.name if is_missing(file_name) else str(file_name),
         )
 
 
 def _content(key: str, content: Any) -> Iterator[Item]:
     if key in ("text", "content") and isinstance(content, str):
-        yield _inline(content.encode(), "text/plain")
+        yield _from_bytes(content.encode(), "text/plain")
     else:
         yield from _items(content)
 
 
-def _opened(file: Any) -> Item:
+def _from_open_file(file: Any) -> Item:
     data = file.read()
-    item = _inline(data.encode() if isinstance(data, str) else bytes(data), None)
+    item = _from_bytes(data.encode() if isinstance(data, str) else bytes(data), None)
     name = getattr(file, "name", None)
     return replace(item, name=Path(name).name) if isinstance(name, str) else item
 
 
-def _inline(data: bytes, media_type: str | None) -> Item:
+def _from_bytes(data: bytes, media_type: str | None) -> Item:
     digest = hashlib.sha256(data).hexdigest()
     return Item(key=f"sha256:{digest}", name=digest[:12], data=data, media_type=media_type)
 
@@ -294,10 +296,10 @@ def _is_pixels(source: Any) -> bool:
     return hasattr(source, "__array_interface__") and getattr(source, "ndim", 0) in (2, 3)
 
 
-def _picture(source: Any) -> Item:
-    """Return a picture of Pillow, or an array (h, w[, 3 or 4]) of uint8, losslessly encoded."""
+def _from_picture(source: Any) -> Item:
+    """Encode a Pillow image, or an array (h, w[, 3 or 4]) of uint8, without loss."""
     if not hasattr(source, "getbands"):
-        source = _from_pixels(source)
+        source = _as_image(source)
     from PIL.ImageOps import exif_transpose
 
     buffer = io.BytesIO()
@@ -308,16 +310,16 @@ def _picture(source: Any) -> Item:
     except (OSError, ValueError, SyntaxError) as error:
         name = getattr(source, "filename", "") or f"a picture of mode {source.mode}"
         return Item(name, name, error=f"cannot read the picture: {error}; open it in a viewer")
-    return _inline(buffer.getvalue(), None)
+    return _from_bytes(buffer.getvalue(), None)
 
 
-def _from_pixels(array: Any) -> Any:
+def _as_image(array: Any) -> Any:
     from PIL import Image
 
-    shape = "give uint8 (h, w[, 3 or 4]), or vectors by vectors=…"
+    cure = "give uint8 (h, w[, 3 or 4]), or vectors by vectors=…"
     if str(array.dtype) != "uint8":
-        raise BadInput(f"an array of {array.dtype} is no picture; {shape}")
+        raise BadInput(f"an array of {array.dtype} is not a picture; {cure}")
     try:
         return Image.fromarray(array)
     except (TypeError, ValueError) as error:
-        raise BadInput(f"an array of shape {array.shape} is no picture; {shape}") from error
+        raise BadInput(f"an array of shape {array.shape} is not a picture; {cure}") from error

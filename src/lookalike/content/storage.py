@@ -1,7 +1,7 @@
-"""Where a store keeps bytes by their digest: a directory, or object storage such as S3.
+"""Content-addressed storage of a store's uploads and copies: a directory, or object storage.
 
-The name of what is kept is `ab/cdef…`, its SHA-256, so the same bytes are kept once and what is
-there never changes. Both kinds are read and written through the protocol `Storage`.
+The name of each file is its SHA-256, as `ab/cdef…`, so the same bytes are stored once and a stored
+file never changes. The protocol `Storage` is common to all kinds.
 """
 
 from __future__ import annotations
@@ -16,41 +16,44 @@ from typing import Protocol
 from lookalike.content.files import sync_folder
 from lookalike.errors import BadContent, StoreUnreachable, StoreUnwritable
 
-_GONE_AWAY = frozenset({errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN})
-"""What a file system answers whose disk or server cannot be reached."""
+_UNREACHABLE = frozenset(
+    {errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN}
+)
+"""The errno values of a file system whose disk or server cannot be reached."""
 
 
 class Storage(Protocol):
-    """Keeps bytes by their digest; safe for threads and for several processes."""
+    """Stores bytes under their digest; safe for threads and for several processes."""
 
     def write(self, digest: str, data: bytes) -> None:
-        """Keep `data`, durably and as a whole, unless it is there.
+        """Store `data` durably and atomically, unless it is stored already.
 
-        Raises StoreUnwritable or StoreUnreachable where that cannot be done.
+        Raises StoreUnwritable or StoreUnreachable if that fails.
         """
 
     def read(self, digest: str, most: int) -> bytes:
         """Return the first `most` bytes, or all if there are fewer.
 
-        Raises BadContent where it is not there, StoreUnreachable where nobody can tell now.
+        Raises BadContent if nothing has that digest, StoreUnreachable if the storage does not
+        answer.
         """
 
     def erase(self, digests: Sequence[str]) -> set[str]:
-        """Erase, and return which of them there were. Raises as `write` does."""
+        """Erase what is stored under `digests`; return those that were. Raises as `write` does."""
 
 
 class DirectoryStorage:
-    """A directory. `root` is made when something is first kept."""
+    """Stores bytes as files below the directory `root`, which the first write makes."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def holds(self, digest: str) -> bool:
-        """Return whether something is kept by that digest."""
+        """Return whether a file is stored under that digest."""
         return self._path(digest).exists()
 
     def write(self, digest: str, data: bytes) -> None:
-        """Keep `data` as a file, fsynced, unless it is there. Raises StoreUnwritable."""
+        """Store `data` as a file, fsynced, unless it exists. Raises StoreUnwritable."""
         write_once(self._path(digest), data, durable=True)
 
     def read(self, digest: str, most: int) -> bytes:
@@ -59,15 +62,15 @@ class DirectoryStorage:
             with self._path(digest).open("rb") as file:
                 return file.read(most)
         except OSError as error:
-            if error.errno in _GONE_AWAY or not self._root.is_dir():
+            if error.errno in _UNREACHABLE or not self._root.is_dir():
                 raise StoreUnreachable(
                     f"{self._root} cannot be read ({error.strerror}): mount the directory of "
                     "uploads and copies again, or check LOOKALIKE_BLOBS"
                 ) from error
-            raise not_kept(digest, str(self._root), error.strerror) from error
+            raise missing_blob(digest, str(self._root), error.strerror) from error
 
     def erase(self, digests: Sequence[str]) -> set[str]:
-        """Erase files, and return which there were. Raises StoreUnwritable."""
+        """Erase files; return the digests of those that existed. Raises StoreUnwritable."""
         erased = set()
         try:
             for digest in digests:
@@ -81,18 +84,18 @@ class DirectoryStorage:
         return erased
 
     def _path(self, digest: str) -> Path:
-        return self._root / name_of(digest)
+        return self._root / file_name(digest)
 
 
 class LayeredStorage:
-    """Keeps what is new in `storage`, and reads what an `older` directory still has from there."""
+    """Writes new bytes to `storage`, and reads what an `older` directory still holds from there."""
 
     def __init__(self, storage: Storage, older: DirectoryStorage) -> None:
         self._storage = storage
         self._older = older
 
     def write(self, digest: str, data: bytes) -> None:
-        """Keep `data`, unless it is there or in the older directory. Raises as both do."""
+        """Store `data`, unless one of the two holds it already. Raises as both do."""
         if not self._older.holds(digest):
             self._storage.write(digest, data)
 
@@ -102,28 +105,28 @@ class LayeredStorage:
         return holder.read(digest, most)
 
     def erase(self, digests: Sequence[str]) -> set[str]:
-        """Erase in both, and return which there were. Raises as both do."""
+        """Erase in both; return the digests that one of them held. Raises as both do."""
         return self._older.erase(digests) | self._storage.erase(digests)
 
 
-def name_of(digest: str) -> str:
-    """Return the name that bytes are kept under."""
+def file_name(digest: str) -> str:
+    """Return the name of the file for a digest, relative to the storage's root."""
     return f"{digest[:2]}/{digest[2:]}"
 
 
-def not_kept(digest: str, where: str, reason: str | None = None) -> BadContent:
-    """Return the error for bytes that are not where they should be kept."""
-    said = f" ({reason})" if reason else ""
+def missing_blob(digest: str, where: str, reason: str | None = None) -> BadContent:
+    """Return the error for bytes that the storage should hold and does not."""
+    why = f" ({reason})" if reason else ""
     return BadContent(
-        f"cannot read 'blob:{digest}' in {where}{said}; put it back, set LOOKALIKE_BLOBS to where "
+        f"cannot read 'blob:{digest}' in {where}{why}; put it back, set LOOKALIKE_BLOBS to where "
         "it was kept, or forget the object"
     )
 
 
 def write_once(path: Path, data: bytes, *, durable: bool) -> None:
-    """Write a file whose name says its content, unless it is there: atomically, by renaming.
+    """Write a file atomically, by renaming, unless it exists: its name implies its content.
 
-    Raises StoreUnwritable when the disk is full or read-only.
+    Raises StoreUnwritable if the disk is full or read-only.
     """
     if path.exists():
         return

@@ -24,7 +24,7 @@ from lookalike.decisions.decision_log import LoggedDecisions, decisions_at
 from lookalike.decisions.field.columns import Columns, decision_cells
 from lookalike.decisions.ledger.fold import Statement
 from lookalike.decisions.ledger.statements import silent_among, statements_of
-from lookalike.decisions.ledger.undo import in_force_by, last_by, undos
+from lookalike.decisions.ledger.undo import effective_undos, last_by, undos
 from lookalike.errors import BadInput, NotFound
 from lookalike.labels import NO_LABEL, Codes
 from lookalike.model import EventKind, Origin
@@ -69,7 +69,7 @@ class PastStore:
                 dict(row._mapping)
                 | {
                     "taxonomy": _taxonomy(snapshot, row.pk, taxonomies[row.pk]),
-                    "standard": logs[row.pk].standard,
+                    "standard": logs[row.pk].rule,
                 }
                 for row in rows
             ],
@@ -95,7 +95,7 @@ class PastStore:
         for drawn in (schema.draw, schema.sheet):
             snapshot.show_only(drawn, drawn.c.operation_pk <= position)
         done = snapshot.rows(select(operation).where(operation.c.pk <= position))
-        undone = in_force_by(undos(snapshot))
+        undone = effective_undos(undos(snapshot))
         shown = [dict(row._mapping) | {"undone_by": undone.get(row.pk)} for row in done]
         snapshot.show_rows(operation, shown)
         audit, trial = schema.audit, schema.trial
@@ -163,10 +163,10 @@ def _statements(snapshot: Snapshot, field_pk: int, pks: Sequence[int]) -> dict[i
     query = select(event.c.document_pk).distinct().where(event.c.field_pk == field_pk)
     query = query.where(event.c.kind != EventKind.DECIDED, event.c.document_pk.is_not(None))
     known = set(pks)
-    said = sorted({row.document_pk for row in snapshot.rows(query)} & known)
+    changed = sorted({row.document_pk for row in snapshot.rows(query)} & known)
     found: dict[int, Statement] = {}
-    for start in range(0, len(said), _CHUNK):
-        found |= statements_of(snapshot, field_pk, said[start : start + _CHUNK])
+    for start in range(0, len(changed), _CHUNK):
+        found |= statements_of(snapshot, field_pk, changed[start : start + _CHUNK])
     return found
 
 
@@ -183,29 +183,29 @@ def _label_states(
     columns.remove(np.setdiff1d(columns.pks, documents))
     columns.place(documents)
     labels = _labels(snapshot, field_pk, columns, codes, log)
-    spoken = _latest_events(snapshot, field_pk)
+    latest = _latest_events(snapshot, field_pk)
     silent = silent_among(snapshot, field_pk, [pk for pk, one in statements.items() if one.votes])
     decided = decision_cells(field_pk, 0, columns, codes, np.arange(len(columns)))
     rows = []
     for place, values in enumerate(zip(*decided.values(), strict=True)):
         row = dict(zip(decided, values, strict=True))
         pk = int(documents[place])
-        said = statements.get(pk, _NOTHING)
+        statement = statements.get(pk, _NOTHING)
         auto = labels[place]
-        revision = max(int(columns["operations"][place]), spoken.get(pk, 0))
+        revision = max(int(columns["operations"][place]), latest.get(pk, 0))
         rows.append(
             row
             | {
-                "label": said.label if said.is_settled else auto,
-                "origin": said.origin
-                if said.is_settled
+                "label": statement.label if statement.is_settled else auto,
+                "origin": statement.origin
+                if statement.is_settled
                 else (None if auto is None else Origin.AUTO),
-                "votes": said.votes and pk not in silent,
-                "answer": said.answer,
-                "asked": said.asked if said.is_settled else None,
-                "actor": said.actor,
-                "suggestion": said.suggestion,
-                "contested": said.contested,
+                "votes": statement.votes and pk not in silent,
+                "answer": statement.answer,
+                "asked": statement.asked if statement.is_settled else None,
+                "actor": statement.actor,
+                "suggestion": statement.suggestion,
+                "contested": statement.contested,
                 "revision": revision,
             }
         )
@@ -306,8 +306,8 @@ def check_name(name: str) -> str:
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name != name.strip():
         raise BadInput(
-            f"{str(name)[:100]!r} is no name for a version: use 1 to 100 letters, digits, blanks "
-            "and the signs _ - + ."
+            f"{str(name)[:100]!r} is not a valid name for a version: use 1 to 100 letters, digits, "
+            "blanks and the signs _ - + ."
         )
     if name.startswith(_OPERATION) or _EVENT.fullmatch(name) or _as_time(name) is not None:
         raise BadInput(
@@ -403,4 +403,4 @@ def _time(seconds: float) -> datetime:
     try:
         return datetime.fromtimestamp(seconds, UTC)
     except (OverflowError, ValueError, OSError):
-        raise BadInput(f"{seconds} is no time: give UTC seconds, or 2026-01-31T12:00") from None
+        raise BadInput(f"{seconds} is not a time: give UTC seconds, or 2026-01-31T12:00") from None

@@ -102,17 +102,17 @@ def draw_sheet(txn: Txn, operation: int, state: FieldState) -> None:
 
     Keep a sheet that has answers. Check a sheet without answers again when the rule was refitted.
     """
-    columns, standard = state.columns, state.rule
-    if standard is None or standard.learned is None:
+    columns, rule = state.columns, state.rule
+    if rule is None or rule.learned is None:
         return
     before = open_sheet(txn, state.field.pk)
-    if before is not None and (before.answered.any() or standard.moved):
+    if before is not None and (before.answered.any() or rule.moved):
         return
     plan = plan_sheet(state)
     if plan is None:
         return
     p, candidates, automatic = _parts(state)
-    seed = state.field.pk * 2**32 + int(standard.learned["sampled"])
+    seed = state.field.pk * 2**32 + int(rule.learned["sampled"])
     drawn = draw_check(plan, p, candidates, automatic, columns.pks, seed)
     if before is None or not _is_similar(before, columns.pks[drawn.rows]):
         _write(txn, operation, state, drawn)
@@ -189,27 +189,27 @@ def _sheets(snapshot: Snapshot, field_pk: int, operation: int | None = None) -> 
         query = query.where(table.c.operation_pk == operation)
     rows = snapshot.rows(query.order_by(table.c.operation_pk, table.c.document_pk))
     pks = np.unique(np.array([row.document_pk for row in rows], np.int64))
-    answered, refused = _answered(snapshot, field_pk, pks)
+    answered, rejected = _answered(snapshot, field_pk, pks)
     found: dict[int, list[tuple[int, str | None]]] = {}
     for row in rows:
         if row.document_pk in answered:
             found.setdefault(row.operation_pk, []).append((row.document_pk, row.label))
-    return [_sheet(operation, items, answered, refused) for operation, items in found.items()]
+    return [_sheet(operation, items, answered, rejected) for operation, items in found.items()]
 
 
 def _sheet(
     operation: int,
     items: list[tuple[int, str | None]],
     answered: dict[int, bool],
-    refused: set[tuple[int, str | None]],
+    rejected: set[tuple[int, str | None]],
 ) -> Sheet:
-    said = np.array([answered[pk] for pk, _ in items], bool)
-    refuted = ~said & np.array([item in refused for item in items], bool)
+    is_answered = np.array([answered[pk] for pk, _ in items], bool)
+    refuted = ~is_answered & np.array([item in rejected for item in items], bool)
     return Sheet(
         operation,
         np.array([pk for pk, _ in items], np.int64),
         tuple(label for _, label in items),
-        said | refuted,
+        is_answered | refuted,
         refuted,
     )
 
@@ -219,18 +219,18 @@ def _answered(
 ) -> tuple[dict[int, bool], set[tuple[int, str | None]]]:
     """Return which existing documents a person answered, and rejected (document, label) pairs."""
     standing, rejection = schema.standing, schema.rejection
-    said = select(standing.c.document_pk, standing.c.answer, standing.c.origin)
-    said = said.where(standing.c.field_pk == field_pk)
+    states = select(standing.c.document_pk, standing.c.answer, standing.c.origin)
+    states = states.where(standing.c.field_pk == field_pk)
     answered = {
         row.document_pk: row.answer is not None or row.origin == Origin.HUMAN
         for chosen in conditions(standing.c.document_pk, pks)
-        for row in snapshot.rows(said.where(chosen))
+        for row in snapshot.rows(states.where(chosen))
     }
-    no = select(rejection.c.document_pk, rejection.c.label)
-    no = no.where(rejection.c.field_pk == field_pk)
-    refused = {
+    rejections = select(rejection.c.document_pk, rejection.c.label)
+    rejections = rejections.where(rejection.c.field_pk == field_pk)
+    rejected = {
         (row.document_pk, row.label)
         for chosen in conditions(rejection.c.document_pk, pks)
-        for row in snapshot.rows(no.where(chosen))
+        for row in snapshot.rows(rejections.where(chosen))
     }
-    return answered, refused
+    return answered, rejected

@@ -39,6 +39,7 @@ from lookalike.classifier.review.reference_checks import (
     LeaveOneOutTrials,
     conflicting,
     duplicate_bound,
+    joined,
     vector_trials,
     with_copies,
 )
@@ -126,7 +127,7 @@ class HypotheticalDecisions:
     """Decisions that are not recorded, with their decision rule and their label codes."""
 
     decisions: Decisions
-    standard: DecisionRule | None
+    rule: DecisionRule | None
     codes: Codes
 
 
@@ -165,8 +166,8 @@ class Decider:
         """Search and decide documents whose vectors were just written, and write their rows."""
         return self._decide(txn, operation, self.state.add_documents(txn, _ids(documents)))
 
-    def votes(self, documents: Iterable[int]) -> bool:
-        """Return whether any of these documents has a label of its own that is not automatic."""
+    def any_settled(self, documents: Iterable[int]) -> bool:
+        """Return whether any of these documents is not decided automatically."""
         return len(self.state.settled_among(_ids(documents))) > 0
 
     def decide_all(
@@ -182,27 +183,27 @@ class Decider:
         """Return the decisions of the current policy for rows; write nothing."""
         if not self.field.taxonomy.exclusive:
             return self._suggest(snapshot, rows)
-        state, company = self.state, self.state.with_same_image(rows)
-        decisions = self._suggest(snapshot, company)
-        free = ~state.columns["stands"][company] & (decisions.codes != NO_LABEL)
-        lost = state.image_groups.outranked(state.columns.pks[company], free, decisions)
+        state, same_image = self.state, self.state.with_same_image(rows)
+        decisions = self._suggest(snapshot, same_image)
+        free = ~state.columns["settled"][same_image] & (decisions.codes != NO_LABEL)
+        lost = state.image_groups.outranked(state.columns.pks[same_image], free, decisions)
         decisions = withheld(decisions, lost, Reason.CONFLICT)
-        return decisions.at(np.searchsorted(company, rows))
+        return decisions.at(np.searchsorted(same_image, rows))
 
     def _suggest(self, snapshot: Snapshot, rows: Rows) -> Decisions:
         """Return the policy's decisions for rows, without comparing items of the same image."""
-        choosy = np.isin(rows, self.state.rows_with_rejections())
+        restricted = np.isin(rows, self.state.rows_with_rejections())
         decisions = (
             self._decide_by_graph(rows) if self._uses_graph() else self._decide_by_nearest(rows)
         )
         if self.field.taxonomy.confidence_threshold is None:
-            some = with_copies(self.state.neighbour_lists.similarities[rows], IDENTICAL)
-            torn = some[conflicting(self.state.matches(rows[some]), IDENTICAL)]
-            decisions = withheld(decisions, torn, Reason.CONFLICT)
-        poor = np.flatnonzero(self.state.columns["poor"][rows])
-        decisions = withheld(decisions, poor, Reason.LOW_QUALITY)
-        nulls = np.flatnonzero(choosy & (decisions.codes == NO_LABEL))
-        nulls = np.setdiff1d(nulls, poor)
+            places = with_copies(self.state.neighbour_lists.similarities[rows], IDENTICAL)
+            conflicts = places[conflicting(self.state.matches(rows[places]), IDENTICAL)]
+            decisions = withheld(decisions, conflicts, Reason.CONFLICT)
+        low_quality = np.flatnonzero(self.state.columns["low_quality"][rows])
+        decisions = withheld(decisions, low_quality, Reason.LOW_QUALITY)
+        nulls = np.flatnonzero(restricted & (decisions.codes == NO_LABEL))
+        nulls = np.setdiff1d(nulls, low_quality)
         if len(nulls) == 0:
             return decisions
         if self._uses_graph():
@@ -210,9 +211,9 @@ class Decider:
             among_all = self._classifier.decide(pks, self.state.codes.code)
         else:
             among_all = self._policy()(self._among_all(snapshot, rows[nulls]))
-        barred = nulls[among_all.codes != NO_LABEL]
-        refused = self.state.rejected.refused(self.state.columns.pks[rows[barred]])
-        decisions.reasons[barred] = np.where(refused, _REJECTED, _CONFLICT)
+        excluded = nulls[among_all.codes != NO_LABEL]
+        rejected = self.state.rejected.has_rejection(self.state.columns.pks[rows[excluded]])
+        decisions.reasons[excluded] = np.where(rejected, _REJECTED, _CONFLICT)
         return decisions
 
     def what_if(
@@ -231,7 +232,7 @@ class Decider:
         other._classifier = self._classifier.hypothetical()
         other._refit = Refit(other.state, other._classifier)
         if self.field.taxonomy.confidence_threshold is None:
-            other.state.rule = other._refit.run(snapshot, rebuild=False).standard
+            other.state.rule = other._refit.run(snapshot, rebuild=False).rule
         return HypotheticalDecisions(
             other.suggest(snapshot, rows), other.state.rule, other.state.codes
         )
@@ -244,25 +245,25 @@ class Decider:
         return HypotheticalDecisions(decisions, self.state.rule, self.state.codes)
 
     def decide_rebuilt(self, snapshot: Snapshot) -> HypotheticalDecisions:
-        """Return how all documents are decided by a rule learned from the answers alone.
+        """Return the decisions of all documents by a rule newly fitted on the answers.
 
-        Only for a decider that is nobody else's: what it had learned before it forgets.
+        Only for a decider that nobody else uses: it drops its earlier rule.
         """
         self.state.rule = None
         return self.decide_again(snapshot)
 
     def decide_again(self, snapshot: Snapshot) -> HypotheticalDecisions:
-        """Return how all documents are decided by the standard in force, renewed where it is due.
+        """Return the decisions of all documents by the current rule, refitted if it is due.
 
-        Only for a decider that is nobody else's.
+        Only for a decider that nobody else uses.
         """
         if self.field.taxonomy.confidence_threshold is None:
-            self.state.rule = self._refit.run(snapshot, rebuild=False).standard
+            self.state.rule = self._refit.run(snapshot, rebuild=False).rule
         decisions = self.suggest(snapshot, np.arange(len(self.state.columns)))
         return HypotheticalDecisions(decisions, self.state.rule, self.state.codes)
 
     def label_without(self, snapshot: Snapshot, document: int, reference: int) -> str | None:
-        """Return the label that a document would have if a reference did not vote."""
+        """Return the label that a document would get without one of the references."""
         if self._uses_graph():
             return self._refit.ready(snapshot).label_without(document, reference)
         row = self.state.columns.rows_of(_ids([document]))
@@ -295,8 +296,20 @@ class Decider:
         if self._uses_graph():
             trials = self._refit.ready(snapshot).trials(self.state.codes.code)
             return lambda: trials
-        voting = self.state.references
-        return partial(vector_trials, voting.pks, voting.codes, voting.vectors)
+        references = self.state.references
+        return partial(vector_trials, references.pks, references.codes, references.vectors)
+
+    def suspect_trials(self, snapshot: Snapshot) -> LeaveOneOutTrials:
+        """Return what the references look like that are not used, since their labels look wrong."""
+        references, pks = self.state.references, self.state.suspects()
+        if len(pks) == 0 or not self._uses_graph():
+            return joined([])
+        codes = references.codes[np.searchsorted(references.pks, pks)]
+        by_label = {
+            str(self.state.codes.name(code)): pks[codes == code]
+            for code in np.unique(codes).tolist()
+        }
+        return self._refit.ready(snapshot).suspect_trials(by_label, self.state.codes.code)
 
     def duplicate_bound(self, snapshot: Snapshot) -> float:
         """Return the similarity from which on two documents of this field are near-duplicates."""
@@ -307,17 +320,17 @@ class Decider:
     # --- policy ---------------------------------------------------------------------------------
 
     def _uses_graph(self) -> bool:
-        standard = self.state.rule
-        return standard is not None and standard.rule is Method.LANDSCAPE
+        rule = self.state.rule
+        return rule is not None and rule.rule is Method.LANDSCAPE
 
     def _policy(self) -> Policy:
         """Return the policy that decides on neighbour lists."""
-        limit, standard = self.field.taxonomy.confidence_threshold, self.state.rule
+        limit, rule = self.field.taxonomy.confidence_threshold, self.state.rule
         if limit is not None:
             return threshold(limit)
-        if standard is None or standard.nearest is None:
+        if rule is None or rule.nearest is None:
             return suggest_only
-        return precision(standard.nearest)
+        return precision(rule.nearest)
 
     def _decide_by_nearest(self, rows: Rows) -> Decisions:
         decisions = self._policy()(self.state.matches(rows))
@@ -363,29 +376,29 @@ class Decider:
         columns, before = self.state.columns, self.state.rule
         rows = self._rows(txn, touched, rebuild)
         rows = self.state.with_same_image(rows)
-        stands = columns["stands"][rows]
-        rows, standing = rows[~stands], rows[stands]
+        is_settled = columns["settled"][rows]
+        rows, settled = rows[~is_settled], rows[is_settled]
         decisions = self.suggest(txn, rows)
-        nothing = undecided(len(standing))
-        silent = self._differs(standing, nothing, DECISION_COLUMNS[1:])
+        nothing = undecided(len(settled))
+        outdated = self._differs(settled, nothing, DECISION_COLUMNS[1:])
         unstored = touched[~columns["stored"][touched]]
-        changed = union(rows[self._differs(rows, decisions)], standing[silent], unstored)
+        changed = union(rows[self._differs(rows, decisions)], settled[outdated], unstored)
         changes = self._changes(rows, decisions, was_settled)
         self._log.begin(txn, operation, self.state, before)
-        sure = columns["confidence"][changed]
+        confidence = columns["confidence"][changed]
         self._take(rows, decisions, DECISION_COLUMNS)
-        self._take(standing, nothing, DECISION_COLUMNS[1:])
+        self._take(settled, nothing, DECISION_COLUMNS[1:])
         self._log.add(txn, operation, self.state, changed, before)
-        surer = columns["confidence"][changed] != sure
-        moved = np.isin(columns.pks[changed], np.fromiter(changes, np.int64, len(changes)))
+        other_confidence = columns["confidence"][changed] != confidence
+        other_label = np.isin(columns.pks[changed], np.fromiter(changes, np.int64, len(changes)))
         for start in range(0, len(changed), _BLOCK_ROWS):
             part = slice(start, start + _BLOCK_ROWS)
-            which = (changed[part], moved[part], surer[part])
+            which = (changed[part], other_label[part], other_confidence[part])
             write_decisions(txn, self.field.pk, operation, columns, self.state.codes, *which)
         documents = list(changes)
         for start in range(0, len(documents), _BLOCK_ROWS):
-            some = documents[start : start + _BLOCK_ROWS]
-            txn.insert_cells(schema.event, self._events(operation, changes, some))
+            block = documents[start : start + _BLOCK_ROWS]
+            txn.insert_cells(schema.event, self._events(operation, changes, block))
         self.state.committed(operation, changed)
         return changes
 
@@ -394,16 +407,16 @@ class Decider:
         if self.field.taxonomy.confidence_threshold is not None:
             self._set_rule(txn, None)
             return touched
-        standard, rows = self._refit.run(txn, rebuild=rebuild)
-        self._set_rule(txn, standard)
+        rule, rows = self._refit.run(txn, rebuild=rebuild)
+        self._set_rule(txn, rule)
         return np.arange(len(self.state.columns)) if rows is None else union(touched, rows)
 
-    def _set_rule(self, txn: Txn, standard: DecisionRule | None) -> None:
+    def _set_rule(self, txn: Txn, rule: DecisionRule | None) -> None:
         """Write the decision rule if it changed; None if the threshold is given by the taxonomy."""
-        if standard == self.state.rule:
+        if rule == self.state.rule:
             return
-        self.state.rule = standard
-        stored = None if standard is None else decision_rule_to(standard)
+        self.state.rule = rule
+        stored = None if rule is None else decision_rule_to(rule)
         chosen = update(schema.field).where(schema.field.c.pk == self.field.pk)
         txn.execute(chosen.values(standard=stored))
 

@@ -41,9 +41,7 @@ class DecisionLog:
         self._field_pk = field_pk
         self._has_begun = False
 
-    def begin(
-        self, txn: Txn, operation: int, state: FieldState, standard: DecisionRule | None
-    ) -> None:
+    def begin(self, txn: Txn, operation: int, state: FieldState, rule: DecisionRule | None) -> None:
         """Before the first decision, log the stored decisions, unless the log has begun."""
         if self._has_begun:
             return
@@ -52,16 +50,16 @@ class DecisionLog:
         self._has_begun = bool(txn.rows(query))
         if not self._has_begun and len(stored):
             self._has_begun = True
-            of_then = (state.columns, stored, state.codes, [standard])
-            log(txn, self._field_pk, operation, *of_then)
+            columns, codes = state.columns, state.codes
+            log(txn, self._field_pk, operation, columns, stored, codes, [rule])
 
     def add(
         self, txn: Txn, operation: int, state: FieldState, rows: Rows, before: DecisionRule | None
     ) -> None:
         """Log the decisions of rows, and the decision rule if it differs from `before`."""
         after = state.rule
-        standard = [after] if _is_another(before, after) else []
-        log(txn, self._field_pk, operation, state.columns, rows, state.codes, standard)
+        rules = [after] if _is_another(before, after) else []
+        log(txn, self._field_pk, operation, state.columns, rows, state.codes, rules)
 
 
 def log(
@@ -71,22 +69,22 @@ def log(
     columns: Columns,
     rows: Rows,
     codes: Codes,
-    standard: Sequence[DecisionRule | None] = (),
+    rules: Sequence[DecisionRule | None] = (),
 ) -> None:
-    """Add a line: the decisions in `rows` of `columns`, and a new decision rule if any.
+    """Add a line: the decisions in `rows` of `columns`, and the new decision rule if there is one.
 
     A label that a person or an import gave is not an automatic decision and is not logged.
     """
-    if len(rows) == 0 and not standard:
+    if len(rows) == 0 and not rules:
         return
     taken = {name: columns[name][rows] for name in DECISION_COLUMNS}
-    taken["codes"] = np.where(columns["stands"][rows], NO_LABEL, taken["codes"])
+    taken["codes"] = np.where(columns["settled"][rows], NO_LABEL, taken["codes"])
     used = np.unique(np.concatenate([taken[name] for name in _CODED]))
     used = used[used != NO_LABEL]
     for name in _CODED:
         own = np.searchsorted(used, taken[name]).astype(np.int32)
         taken[name] = np.where(taken[name] == NO_LABEL, NO_LABEL, own)
-    written = [None if one is None else decision_rule_to(one) for one in standard]
+    written = [None if one is None else decision_rule_to(one) for one in rules]
     txn.insert_one(
         schema.decided,
         field_pk=field_pk,
@@ -119,22 +117,22 @@ class LoggedDecisions:
     """The decisions of a field at some time, by rising document, and the decision rule.
 
     The columns are those of `Decisions` and `pks`; `operations` int64 (n,) is the operation of each
-    decision. `standard` is the rule as stored; `is_complete` is False if the log began later.
+    decision. `rule` is the decision rule as stored; `is_complete` is False if the log began later.
     """
 
     columns: Columns
     codes: Codes
-    standard: Mapping[str, Any] | None
+    rule: Mapping[str, Any] | None
     is_complete: bool
 
 
 def decisions_at(snapshot: Snapshot, field_pk: int, position: int) -> LoggedDecisions:
     """Return the decisions of a field after an operation."""
     columns = Columns({**_BLANKS, "operations": np.array(0, np.int64)})
-    codes, standard, is_complete = Codes(), None, False
+    codes, rule, is_complete = Codes(), None, False
     for line in _lines(snapshot, field_pk, position):
         is_complete = True
-        standard = line.standard[0] if line.standard else standard
+        rule = line.standard[0] if line.standard else rule
         if isinstance(line.labels, Mapping):
             _rename(columns, codes, line.labels, line.operation_pk)
             continue
@@ -144,14 +142,12 @@ def decisions_at(snapshot: Snapshot, field_pk: int, position: int) -> LoggedDeci
         for name in DECISION_COLUMNS:
             columns[name][at] = own[taken[name]] if name in _CODED else taken[name]
         columns["operations"][at] = line.operation_pk
-    return LoggedDecisions(columns, codes, standard, is_complete)
+    return LoggedDecisions(columns, codes, rule, is_complete)
 
 
-def log_names(
-    txn: Txn, field_pk: int, operation: int, names: Mapping[str, str], standard: Any
-) -> None:
-    """Add a line: labels have new `names` from then on; `standard` is the rule as stored."""
-    line = {"standard": [standard], "labels": dict(names), "rows": b""}
+def log_names(txn: Txn, field_pk: int, operation: int, names: Mapping[str, str], rule: Any) -> None:
+    """Add a line: labels have new `names` from then on; `rule` is the decision rule as stored."""
+    line = {"standard": [rule], "labels": dict(names), "rows": b""}
     txn.insert_one(schema.decided, field_pk=field_pk, operation_pk=operation, **line)
 
 

@@ -19,7 +19,7 @@ from lookalike.classifier.calibration.decision_rule import renamed
 from lookalike.decisions.decider import Decider, LabelChange
 from lookalike.decisions.decision_log import log_names
 from lookalike.decisions.ledger.statements import read_now, write_statements
-from lookalike.labels import Naming, ancestors, with_above
+from lookalike.labels import Naming, ancestors, with_ancestors
 from lookalike.model import EventKind, Origin
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn, conditions
@@ -46,17 +46,17 @@ class LabelEditEffects:
 class _FieldLabels:
     """The labels of a field before or after an edit.
 
-    `given`: the label of some documents, and whether it is a reference. `voting`: the number of
-    references by label. `refused`: the (document, label) pairs that are excluded.
+    `given`: the label of some documents, and whether it is a reference. `references`: the number of
+    references by label. `excluded`: the (document, label) pairs that are excluded.
     """
 
     given: Mapping[int, tuple[str, bool]]
-    voting: Mapping[str, int]
-    refused: frozenset[tuple[int, str]]
+    references: Mapping[str, int]
+    excluded: frozenset[tuple[int, str]]
 
     @property
-    def voting_labels(self) -> dict[int, str]:
-        return {pk: label for pk, (label, votes) in self.given.items() if votes}
+    def reference_labels(self) -> dict[int, str]:
+        return {pk: label for pk, (label, is_reference) in self.given.items() if is_reference}
 
 
 def apply_label_edits(
@@ -64,11 +64,11 @@ def apply_label_edits(
     operation: int,
     decider_of: Callable[[int], Decider],
     before: Mapping[int, Naming],
-    standards: Mapping[int, Mapping[str, Any] | None],
+    rules: Mapping[int, Mapping[str, Any] | None],
 ) -> LabelEditEffects:
     """Update the tables of fields to match their label events.
 
-    `before` is the naming of each field as its tables are now. `standards` are the rules that were
+    `before` is the naming of each field as its tables are now. `rules` are the rules that were
     used when the tables were last in the target state; a field with such a rule is decided by it.
     """
     deciders = {pk: decider_of(pk) for pk in before if has_space(txn, pk)}
@@ -78,18 +78,20 @@ def apply_label_edits(
         was[pk] = _field_labels(txn, pk, documents)
         done.settled[pk] = write_statements(txn, operation, pk, documents)
         now[pk] = _field_labels(txn, pk, documents)
-        changed = [one for one, said in now[pk].given.items() if was[pk].given.get(one) != said]
+        changed = [one for one, label in now[pk].given.items() if was[pk].given.get(one) != label]
         done.given.update(now[pk].given[one][0] for one in changed)
     for pk, decider in deciders.items():
         source = decider.field.reference_field_pk
         names = _names(was[source], now[source])
         if names is not None and _by_tree(decider):
-            names = _tree_names(was[source].voting, names)
-        if names is not None and _same_refused(was[pk], now[pk], was[source], now[source], names):
+            names = _tree_names(was[source].references, names)
+        if names is not None and _same_exclusions(
+            was[pk], now[pk], was[source], now[source], names
+        ):
             done.changes[pk] = _rename_rows(txn, operation, pk, names)
             decider_of(pk)  # reloads the rewritten rows
-        elif pk in standards:
-            _set_rule(txn, operation, pk, standards[pk], {})
+        elif pk in rules:
+            _set_rule(txn, operation, pk, rules[pk], {})
             done.changes[pk] = decider_of(pk).decide_all(txn, operation, rebuild=False)
         elif decider.field.taxonomy.targets:
             done.changes[pk] = decider_of(pk).decide_all(txn, operation)
@@ -115,7 +117,7 @@ def _touched(snapshot: Snapshot, field_pk: int, before: Naming, after: Naming) -
     )
 
     def reads(naming: Naming, row: Any) -> list[Any]:
-        return [(one, naming.retired_in(one) is None) for one in read_now(naming, row)]
+        return [(one, naming.retired_by(one) is None) for one in read_now(naming, row)]
 
     return sorted(
         {row.document_pk for row in snapshot.rows(query) if reads(before, row) != reads(after, row)}
@@ -132,13 +134,13 @@ def _field_labels(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -
         for row in snapshot.rows(query.where(table.c.origin != Origin.AUTO, chosen))
     }
     counts = select(table.c.label, func.count().label("n")).group_by(table.c.label)
-    voting = snapshot.rows(counts.where(table.c.field_pk == field_pk, table.c.votes))
-    refused = select(rejection.c.document_pk, rejection.c.label)
-    barred = snapshot.rows(refused.where(rejection.c.field_pk == field_pk))
+    references = snapshot.rows(counts.where(table.c.field_pk == field_pk, table.c.votes))
+    rejections = select(rejection.c.document_pk, rejection.c.label)
+    excluded = snapshot.rows(rejections.where(rejection.c.field_pk == field_pk))
     return _FieldLabels(
         given,
-        {row.label: row.n for row in voting},
-        frozenset((row.document_pk, row.label) for row in barred),
+        {row.label: row.n for row in references},
+        frozenset((row.document_pk, row.label) for row in excluded),
     )
 
 
@@ -148,13 +150,13 @@ def _names(was: _FieldLabels, now: _FieldLabels) -> dict[str, str] | None:
     It only renames if the same documents are references, grouped in the same way: no label was
     merged, split or retired.
     """
-    before, after = was.voting_labels, now.voting_labels
+    before, after = was.reference_labels, now.reference_labels
     if before.keys() != after.keys():
         return None
     pairs = {(before[pk], after[pk]) for pk in before}
-    names = {label: label for label in was.voting} | dict(pairs)
-    whole = {names[label]: count for label, count in was.voting.items()}
-    if len(whole) < len(names) or len(pairs) > len(dict(pairs)) or whole != now.voting:
+    names = {label: label for label in was.references} | dict(pairs)
+    whole = {names[label]: count for label, count in was.references.items()}
+    if len(whole) < len(names) or len(pairs) > len(dict(pairs)) or whole != now.references:
         return None
     return {old: new for old, new in names.items() if old != new}
 
@@ -178,7 +180,7 @@ def _tree_names(labels: Iterable[str], names: Mapping[str, str]) -> dict[str, st
     return {old: new for old, new in tree.items() if old != new}
 
 
-def _same_refused(
+def _same_exclusions(
     own_was: _FieldLabels,
     own_now: _FieldLabels,
     was: _FieldLabels,
@@ -186,9 +188,11 @@ def _same_refused(
     names: Mapping[str, str],
 ) -> bool:
     """Return whether the excluded labels of all documents are the same, apart from the names."""
-    then, today = with_above(was.voting), with_above(now.voting)
-    before = {(pk, names.get(label, label)) for pk, label in own_was.refused if label in then}
-    return before == {(pk, label) for pk, label in own_now.refused if label in today}
+    labels_before, labels_now = with_ancestors(was.references), with_ancestors(now.references)
+    before = {
+        (pk, names.get(label, label)) for pk, label in own_was.excluded if label in labels_before
+    }
+    return before == {(pk, label) for pk, label in own_now.excluded if label in labels_now}
 
 
 def _rename_rows(
@@ -196,9 +200,9 @@ def _rename_rows(
 ) -> dict[int, LabelChange]:
     """Rewrite automatic decisions under the new names; return the labels before and after."""
     table = schema.standing
-    by_machine = (table.c.origin == Origin.AUTO) & table.c.label.in_(sorted(names))
+    automatic = (table.c.origin == Origin.AUTO) & table.c.label.in_(sorted(names))
     query = select(table.c.document_pk, table.c.label, table.c.origin, table.c.runner_up)
-    chosen = or_(by_machine, table.c.runner_up.in_(sorted(names)))
+    chosen = or_(automatic, table.c.runner_up.in_(sorted(names)))
     rows = txn.rows(query.where(table.c.field_pk == field_pk, chosen))
     changes: dict[int, LabelChange] = {}
     for start in range(0, len(rows), _BLOCK_ROWS):
@@ -236,10 +240,10 @@ def _set_rule(
     txn: Txn,
     operation: int,
     field_pk: int,
-    standard: Mapping[str, Any] | None,
+    rule: Mapping[str, Any] | None,
     names: Mapping[str, str],
 ) -> None:
     """Write the decision rule of a field, and log it with the new names of labels."""
     table = schema.field
-    txn.execute(update(table).where(table.c.pk == field_pk).values(standard=standard))
-    log_names(txn, field_pk, operation, names, standard)
+    txn.execute(update(table).where(table.c.pk == field_pk).values(standard=rule))
+    log_names(txn, field_pk, operation, names, rule)

@@ -32,7 +32,9 @@ class NameReader:
         if "text" not in extractor.accepts or not _LEAST_NAMES <= len(labels) <= MAX_NAMES:
             return None
         space = extractor.space.name
-        keys = {label: (space, text_of(label, said)) for label, said in labels.items()}
+        keys = {
+            label: (space, text_of(label, description)) for label, description in labels.items()
+        }
         new = [key for key in dict.fromkeys(keys.values()) if key not in self._read]
         outcomes = extractor.extract(
             [Content(text.encode(), "text/plain", name="label") for _, text in new]

@@ -132,13 +132,13 @@ class Operations:
             chosen = update(schema.operation).where(schema.operation.c.pk == running.pk)
             txn.execute(chosen.values(summary=summary))
 
-    def append(self, running: Running, field_pk: int, said: Sequence[LabelStatement]) -> None:
+    def append(self, running: Running, field_pk: int, statements: Sequence[LabelStatement]) -> None:
         """Append statements about one field, and decide everything that depends on them."""
-        if not said:
+        if not statements:
             return
-        documents = sorted({line.document_pk for line in said})
+        documents = sorted({line.document_pk for line in statements})
         with self.changing(running, field_pk, documents):
-            self._insert_events(running, field_pk, _as_named(running, field_pk, said))
+            self._insert_events(running, field_pk, _as_named(running, field_pk, statements))
             self._fold(running, field_pk, documents)
             self._draw(running, field_pk)
         self._draw_sheet(running, field_pk)
@@ -184,7 +184,7 @@ class Operations:
         decider = running.decider(field_pk)
         changes = decider.documents_arrived(txn, running.pk, documents)
         running.effects.add(field_pk, changes)
-        for pk in dependents(txn, field_pk) if decider.votes(documents) else []:
+        for pk in dependents(txn, field_pk) if decider.any_settled(documents) else []:
             self.decide_all(running, pk)
         self._draw(running, field_pk)
         self._draw_sheet(running, field_pk)
@@ -215,16 +215,16 @@ class Operations:
         self.decide_all(running, field_pk, find)
 
     def edit_labels(
-        self, running: Running, said: Mapping[int, Mapping[str, Any]], kind: EventKind
+        self, running: Running, details: Mapping[int, Mapping[str, Any]], kind: EventKind
     ) -> Mapping[int, Sequence[int]]:
         """Append events about labels themselves, by field, and apply their effects.
 
         Return, by field, the documents whose statements changed.
         """
-        before = {pk: naming_of(running.txn, pk) for pk in said}
-        for pk, detail in said.items():
-            kept = {"standard": stored_rule(running.txn, pk)}
-            self._record(running, pk, kind, {**detail, **kept})
+        before = {pk: naming_of(running.txn, pk) for pk in details}
+        for pk, detail in details.items():
+            rule = stored_rule(running.txn, pk)
+            self._record(running, pk, kind, {**detail, "standard": rule})
         return self._apply_label_edits(running, before, {})
 
     def undo(self, running: Running, operation_id: str) -> list[int]:
@@ -273,7 +273,7 @@ class Operations:
         if decider.field.taxonomy.confidence_threshold is not None:
             return
         state = decider.state
-        documents = state.columns.pks[~state.columns["poor"]]
+        documents = state.columns.pks[~state.columns["low_quality"]]
         while len(waiting := unanswered_samples(running.txn, field_pk)) < SAMPLED_AHEAD:
             count = SAMPLED_AHEAD - len(waiting)
             if not len(draw(running.txn, field_pk, running.pk, documents, count)):
@@ -286,8 +286,8 @@ class Operations:
             draw_sheet(running.txn, running.pk, decider.state)
 
     def _fold(self, running: Running, field_pk: int, documents: Sequence[int]) -> None:
-        stand = write_statements(running.txn, running.pk, field_pk, documents)
-        running.effects.drop(field_pk, stand)
+        settled = write_statements(running.txn, running.pk, field_pk, documents)
+        running.effects.drop(field_pk, settled)
         self._reopen(running, field_pk, documents)
 
     def _reopen(
@@ -300,9 +300,9 @@ class Operations:
             self._record(running, field_pk, EventKind.CONFIGURED, detail)
 
     def _insert_events(
-        self, running: Running, field_pk: int, said: Sequence[LabelStatement]
+        self, running: Running, field_pk: int, statements: Sequence[LabelStatement]
     ) -> None:
-        context = contexts(running.txn, field_pk, {line.document_pk for line in said})
+        context = contexts(running.txn, field_pk, {line.document_pk for line in statements})
         rows = [
             {
                 "operation_pk": running.pk,
@@ -313,7 +313,7 @@ class Operations:
                 "origin": line.origin,
                 "detail": _detail(line, context[line.document_pk]),
             }
-            for line in said
+            for line in statements
         ]
         running.txn.insert(schema.event, rows)
 
@@ -355,13 +355,13 @@ class Operations:
                 self.decide_all(running, field_pk)
 
     def _apply_label_edits(
-        self, running: Running, before: Mapping[int, Naming], standards: Mapping[int, Any]
+        self, running: Running, before: Mapping[int, Naming], rules: Mapping[int, Any]
     ) -> Mapping[int, Sequence[int]]:
-        done = apply_label_edits(running.txn, running.pk, running.decider, before, standards)
+        done = apply_label_edits(running.txn, running.pk, running.decider, before, rules)
         running.by_person += done.given.total()
         running.given.update(done.given)
-        for field_pk, stand in done.settled.items():
-            running.effects.drop(field_pk, stand)
+        for field_pk, settled in done.settled.items():
+            running.effects.drop(field_pk, settled)
         for field_pk, changes in done.changes.items():
             running.effects.add(field_pk, changes)
         return done.documents
@@ -372,8 +372,8 @@ class Operations:
         A different taxonomy with the same version removes the fitted rule.
         """
         chosen = update(schema.field).where(schema.field.c.pk == field_pk)
-        is_unlearned = before != after and before["version"] == after["version"]
-        values = {"taxonomy": after} | ({"standard": None} if is_unlearned else {})
+        is_fit_outdated = before != after and before["version"] == after["version"]
+        values = {"taxonomy": after} | ({"standard": None} if is_fit_outdated else {})
         running.txn.execute(chosen.values(values))
         bounds = {one["references"] for one in (before, after) if one.get("references")}
         if before.get("references") != after.get("references"):
@@ -382,17 +382,17 @@ class Operations:
 
 
 def _as_named(
-    running: Running, field_pk: int, said: Sequence[LabelStatement]
+    running: Running, field_pk: int, statements: Sequence[LabelStatement]
 ) -> Sequence[LabelStatement]:
     """Return statements with labels as full paths, under their current names."""
     separator = running.lent.held[field_pk].field.taxonomy.separator
     naming = naming_of(running.txn, owner_of(running.txn, field_pk))
     if separator == LABEL_SEPARATOR.strip() and not naming.aliases:
-        return said
+        return statements
     named = []
-    for line in said:
+    for line in statements:
         path = None if line.label is None else path_of(line.label, separator)
-        label = None if path is None else naming.one_meant(path)
+        label = None if path is None else naming.resolve_one(path)
         if path is not None and label is not None and label != path:
             running.renamed[path] = label
         named.append(replace(line, label=label))

@@ -19,9 +19,9 @@ from lookalike.classifier.graph.search import Ids
 from lookalike.classifier.policies import REASONS
 from lookalike.classifier.review.check_sheets import BASE
 from lookalike.classifier.review.new_categories import NewCategory, group_new_categories
-from lookalike.classifier.review.purity import Purity, learn_purity
+from lookalike.classifier.review.purity import Purity, fit_purity
 from lookalike.classifier.review.queue import (
-    STRIP_REFERENCES,
+    GROUP_REFERENCES,
     Guessed,
     ItemStates,
     QuestionKind,
@@ -86,8 +86,10 @@ def answered_by_several(
     lines: dict[int, list[Line]] = {}
     for pk, line, _ in _lines(snapshot, field_pk, _personal_events(field_pk)):
         lines.setdefault(pk, []).append(line)
-    people = {line.actor for some in lines.values() for line in some}
-    several = {pk: some for pk, some in lines.items() if len({one.actor for one in some}) > 1}
+    people = {line.actor for answers in lines.values() for line in answers}
+    several = {
+        pk: answers for pk, answers in lines.items() if len({line.actor for line in answers}) > 1
+    }
     return several, people
 
 
@@ -97,12 +99,12 @@ def answered_by_others(snapshot: Snapshot, field_pk: int, actor: str, count: int
     The order depends on the actor and is stable: repeated calls give the same documents. Documents
     on which people disagree are left out.
     """
-    event, operation, standing = schema.event, schema.operation, schema.standing
-    same = (standing.c.document_pk == event.c.document_pk) & (standing.c.field_pk == field_pk)
+    event, operation, states = schema.event, schema.operation, schema.standing
+    same = (states.c.document_pk == event.c.document_pk) & (states.c.field_pk == field_pk)
     query = (
-        select(event.c.document_pk, operation.c.actor, standing.c.contested, standing.c.origin)
+        select(event.c.document_pk, operation.c.actor, states.c.contested, states.c.origin)
         .join(operation, operation.c.pk == event.c.operation_pk)
-        .join(standing, same)
+        .join(states, same)
         .where(event.c.field_pk == field_pk, event.c.origin == Origin.HUMAN)
         .where(event.c.kind.in_(_ANSWERED), operation.c.undone_by.is_(None))
         .distinct()
@@ -169,7 +171,7 @@ class ReviewItem:
     pks: tuple[int, ...]
     suggestion: str | None
     place: str
-    worth: float
+    value: float
     kind: QuestionKind
     contested: bool = False
     suggestions: tuple[str | None, ...] = ()
@@ -207,61 +209,61 @@ def ask(
 def _ask(decider: Decider, snapshot: Snapshot, count: int, names: Names | None) -> list[ReviewItem]:
     """Return up to `count` questions about documents without an answer, best first."""
     state = decider.state
-    answers = int((state.columns["asked"] & state.columns["stands"]).sum())
+    answers = int((state.columns["asked"] & state.columns["settled"]).sum())
     drawn = due_samples(snapshot, decider.field.pk, answers)
     if _graph_takes_long(state):
         return _without_graph(state, drawn, count)
     classifier, scores = decider.classifier_and_scores(snapshot)
-    land = classifier.neighbour_graph
-    standing = _item_states(state, land.pks, () if scores is None else tuple(scores.labels))
-    groups = _groups(classifier, scores, standing)
-    purity = learn_purity(land, _given(state, land.pks))
+    graph = classifier.neighbour_graph
+    states = _item_states(state, graph.pks, () if scores is None else tuple(scores.labels))
+    groups = _groups(classifier, scores, states)
+    purity = fit_purity(graph, _given(state, graph.pks))
     found = questions(
         classifier.reach,
-        standing,
+        states,
         scores,
         count,
-        groups=[_same_label_group(land, purity, group.places) for group in groups],
-        guessed=None if names is None else _guessed(state, land, names, standing),
-        drawn=land.places_of(drawn).tolist(),
-        sheets=[*_check(snapshot, state, land), *_suspects(snapshot, state, land)],
+        groups=[_same_label_group(graph, purity, group.places) for group in groups],
+        guessed=None if names is None else _guessed(state, graph, names, states),
+        drawn=graph.places_of(drawn).tolist(),
+        sheets=[*_check(snapshot, state, graph), *_suspects(snapshot, state, graph)],
     )
     by_seed = {int(group.places[0]): group for group in groups}
-    return [_review_item(question, land.pks, by_seed) for question in found]
+    return [_review_item(question, graph.pks, by_seed) for question in found]
 
 
-def _same_label_group(land: NeighbourGraph, purity: Purity, places: Places) -> SameLabelGroup:
-    return SameLabelGroup(places, purity.of(land.cosines(places[1:], places[:1])[:, 0]))
+def _same_label_group(graph: NeighbourGraph, purity: Purity, places: Places) -> SameLabelGroup:
+    return SameLabelGroup(places, purity.of(graph.cosines(places[1:], places[:1])[:, 0]))
 
 
 def _guessed(
-    state: FieldState, land: NeighbourGraph, names: Names, standing: ItemStates
+    state: FieldState, graph: NeighbourGraph, names: Names, states: ItemStates
 ) -> Guessed | None:
     """Return suggestions from the names of labels with few references, one per label."""
     counts = np.bincount(state.references.codes, minlength=len(state.codes.names))
     known_codes = {name: code for code, name in enumerate(state.codes.names)}
     codes = [known_codes.get(label, NO_LABEL) for label in names.labels]
     had = {at: 0 if code < 0 else int(counts[code]) for at, code in enumerate(codes)}
-    had = {at: count for at, count in had.items() if count < STRIP_REFERENCES}
+    had = {at: count for at, count in had.items() if count < GROUP_REFERENCES}
     if not had:
         return None
-    given = _given(state, land.pks)
+    given = _given(state, graph.pks)
     answered = np.flatnonzero(given != NO_LABEL)[-_COMPARED:]
-    known = guess(land, answered, names)
+    known = guess(graph, answered, names)
     right = np.asarray(codes)[known.nearest] == given[answered]
-    choosy = np.setdiff1d(state.rejected.among(land.pks), answered)
-    dropped = guess(land, choosy, names)
-    barred = state.rejected.barred(land.pks[choosy], names.labels)
-    is_barred = barred[np.arange(len(choosy)), dropped.nearest]
-    open_ = np.flatnonzero(standing.open & ~standing.automatic)
-    open_ = np.setdiff1d(open_, choosy[is_barred])
+    restricted = np.setdiff1d(state.rejected.among(graph.pks), answered)
+    dropped = guess(graph, restricted, names)
+    excluded = state.rejected.excluded(graph.pks[restricted], names.labels)
+    is_excluded = excluded[np.arange(len(restricted)), dropped.nearest]
+    open_ = np.flatnonzero(states.open & ~states.automatic)
+    open_ = np.setdiff1d(open_, restricted[is_excluded])
     open_ = open_[:: -(-len(open_) // _COMPARED) or 1]
     if not len(open_):
         return None
-    found = guess(land, open_, names)
-    leads = np.append(known.margin, dropped.margin[is_barred])
+    found = guess(graph, open_, names)
+    margins = np.append(known.margin, dropped.margin[is_excluded])
     likely = probability_right(
-        found.margin, leads, np.append(right, np.zeros(is_barred.sum(), bool))
+        found.margin, margins, np.append(right, np.zeros(is_excluded.sum(), bool))
     )
     rows = representatives(found, likely, had, size_of(state.field.space.name))
     labels = tuple(names.labels[at] for at in found.nearest[rows].tolist())
@@ -273,7 +275,7 @@ def _given(state: FieldState, pks: Ids) -> NDArray[np.int64]:
     columns, own = state.columns, np.isin(pks, state.columns.pks)
     rows = columns.rows_of(pks[own])
     given = np.full(len(pks), NO_LABEL, np.int64)
-    given[own] = np.where(columns["stands"][rows], columns["codes"][rows], NO_LABEL)
+    given[own] = np.where(columns["settled"][rows], columns["codes"][rows], NO_LABEL)
     return given
 
 
@@ -286,7 +288,7 @@ def ask_check(decider: Decider, snapshot: Snapshot) -> ReviewItem | None:
         tuple(found.pks.tolist()),
         None,
         "",
-        round(found.worth, 3),
+        round(found.value, 3),
         QuestionKind.CHECK,
         suggestions=found.labels,
     )
@@ -300,17 +302,17 @@ class _Check(NamedTuple):
 
     pks: Ids
     labels: tuple[str | None, ...]
-    worth: float
+    value: float
     gain: float
 
 
-def _check(snapshot: Snapshot, state: FieldState, land: NeighbourGraph) -> list[ReviewQuestion]:
+def _check(snapshot: Snapshot, state: FieldState, graph: NeighbourGraph) -> list[ReviewQuestion]:
     """Return the question of the open check sheet, if there is one."""
     found = _open_check(snapshot, state)
     if found is None:
         return []
-    places = tuple(land.places_of(found.pks).tolist())
-    return [ReviewQuestion(places, None, found.worth, QuestionKind.CHECK, found.gain, found.labels)]
+    places = tuple(graph.places_of(found.pks).tolist())
+    return [ReviewQuestion(places, None, found.value, QuestionKind.CHECK, found.gain, found.labels)]
 
 
 def _open_check(snapshot: Snapshot, state: FieldState) -> _Check | None:
@@ -327,11 +329,11 @@ def _open_check(snapshot: Snapshot, state: FieldState) -> _Check | None:
         return None
     labels = tuple(name(code) for code in shown[order].tolist())
     plan = plan_sheet(state)
-    worth, gain = (float(len(rows)), BASE) if plan is None else (plan.worth, plan.gain)
-    return _Check(columns.pks[rows], labels, worth, gain)
+    value, gain = (float(len(rows)), BASE) if plan is None else (plan.value, plan.gain)
+    return _Check(columns.pks[rows], labels, value, gain)
 
 
-def _suspects(snapshot: Snapshot, state: FieldState, land: NeighbourGraph) -> list[ReviewQuestion]:
+def _suspects(snapshot: Snapshot, state: FieldState, graph: NeighbourGraph) -> list[ReviewQuestion]:
     """Return a question that shows suspect labels again, if there are any.
 
     Documents on which people disagree are left out: they have questions of their own.
@@ -344,7 +346,7 @@ def _suspects(snapshot: Snapshot, state: FieldState, land: NeighbourGraph) -> li
         return []
     codes = state.references.codes[np.searchsorted(state.references.pks, pks)]
     labels = tuple(state.codes.name(code) for code in codes.tolist())
-    places = tuple(land.places_of(pks).tolist())
+    places = tuple(graph.places_of(pks).tolist())
     gain = _WRONG * len(pks)
     return [ReviewQuestion(places, None, gain, QuestionKind.SUSPECT, gain, labels)]
 
@@ -360,22 +362,22 @@ def unknown_groups(decider: Decider, snapshot: Snapshot) -> list[tuple[int, ...]
     if scores is None:
         return []
     pks = classifier.neighbour_graph.pks
-    standing = _item_states(decider.state, pks, tuple(scores.labels))
-    groups = _groups(classifier, scores, standing)
+    states = _item_states(decider.state, pks, tuple(scores.labels))
+    groups = _groups(classifier, scores, states)
     return [tuple(pks[group.places].tolist()) for group in groups]
 
 
 def _groups(
-    classifier: GraphClassifier, scores: Scores | None, standing: ItemStates
+    classifier: GraphClassifier, scores: Scores | None, states: ItemStates
 ) -> list[NewCategory]:
-    settled = standing.settled | standing.automatic
+    settled = states.settled | states.automatic
     return group_new_categories(classifier.neighbour_graph, scores, classifier.known(), settled)
 
 
 def _graph_takes_long(state: FieldState) -> bool:
     """Return whether the graph is large and not built yet: too slow for a request."""
-    count, standard = len(state.columns), state.rule
-    made = standard is not None and standard.nodes_upto > 0
+    count, rule = len(state.columns), state.rule
+    made = rule is not None and rule.nodes_upto > 0
     return count > MAX_ITEMS or (count > QUICK_ITEMS and not made)
 
 
@@ -385,7 +387,7 @@ def _review_item(question: ReviewQuestion, pks: Ids, groups: dict[int, NewCatego
         tuple(pks[list(question.places)].tolist()),
         question.suggestion,
         "" if group is None else group.place,
-        round(question.worth, 3),
+        round(question.value, 3),
         question.kind,
         suggestions=question.suggestions or (None,) * len(question.places),
     )
@@ -409,7 +411,7 @@ def _item_states(state: FieldState, pks: Ids, labels: tuple[str, ...]) -> ItemSt
     settled = ~own
     settled[own] = ~state.undecided[rows]
     automatic, skipped, conflicts = (np.zeros(len(pks), bool) for _ in range(3))
-    automatic[own] = ~columns["stands"][rows] & (label != NO_LABEL)
+    automatic[own] = ~columns["settled"][rows] & (label != NO_LABEL)
     # An item with only a parent's label may belong to a new sub-label, so it may be asked about.
     above = {codes.code(parent) for name in known for parent in ancestors(name)}
     halfway = np.zeros(len(pks), bool)

@@ -1,6 +1,6 @@
-"""What an extractor is: content in, parts with vectors out.
+"""The interface of extractors: content in, parts with vectors out.
 
-An implementation passes `lookalike.testing.extractors.ExtractorContract`.
+Every implementation must pass the tests of `lookalike.testing.extractors.ExtractorContract`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 VECTOR_TYPE = "application/x-vector"
-"""The media type of a vector: its bytes are numbers, float32, little-endian."""
+"""The media type of a vector: its bytes are float32 numbers, little-endian."""
 
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -31,17 +31,17 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_CONTROLS = frozenset(range(32)) - frozenset(b"\t\n\v\f\r\x1b")
+_CONTROL_CHARACTERS = frozenset(range(32)) - frozenset(b"\t\n\v\f\r\x1b")
 
 
 class Content:
-    """One blob to extract from; its picture is decoded once, whoever asks.
+    """One blob to extract from; its picture is decoded only once.
 
-    `regions` are those that the object has, if it has been given any: mappings with `id` and `box`.
-    `picture` is that of a content which is decoded already, such as a frame of a video. `beside`
-    is what else the same item has for the members of a combined extractor, by their names, None
-    where there is nothing for one; the other members read this content. `refused`
-    says by its key why a part could not be extracted, while others could.
+    `regions` are those drawn on the object, if any: mappings with `id` and `box`. `picture` is
+    given if the content is decoded already, such as a frame of a video. `beside` holds other
+    contents of the same item for members of a combined extractor, by member name, None if the item
+    has nothing for one; members without an entry read this content. `refused` holds, by part key,
+    why a part could not be extracted while others could.
     """
 
     def __init__(
@@ -66,13 +66,13 @@ class Content:
         self._lock = Lock()
 
     def refuse(self, key: str, reason: str) -> None:
-        """Note why one part cannot be extracted; the others can."""
+        """Record why one part cannot be extracted; the others can."""
         self.refused[key] = reason
 
     def picture(self) -> Image:
-        """Return the blob as an upright RGB image; do not change it, others may hold it.
+        """Return the blob as an upright RGB image. It is shared: do not modify it.
 
-        Raises BadContent when it is no picture, is damaged, or has more than `max_pixels` pixels.
+        Raises BadContent if it is not a picture, is damaged, or has more than `max_pixels` pixels.
         """
         with self._lock:
             if self._picture is None:
@@ -82,33 +82,33 @@ class Content:
     def text(self) -> str:
         """Return the blob as text: by its byte order mark, else UTF-8, UTF-16 or Latin-1.
 
-        Raises BadContent when it is binary, or has nothing but white space.
+        Raises BadContent if it is binary, or has only white space.
         """
         text = _decode_text(self.data)
         if text is None:
             raise BadContent(
-                f"cannot read {self.name!r} as text: it has bytes that no text has; "
+                f"cannot read {self.name!r} as text: it has binary data; "
                 "check its media type or remove it"
             )
         if not text.strip():
             raise BadContent(
                 f"cannot read {self.name!r} as text: it is empty ({len(self.data):,} bytes, "
-                "nothing but white space); fill it or remove it"
+                "only white space); fill it or remove it"
             )
         return text
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One document to be.
+    """One part of an item, from which a document is made.
 
     `vector` is float32 (dimension,) of unit length. `key` is "" for the whole item, else a name of
     the part that stays the same when the item is extracted again ("face-0", "page-3").
 
-    `attributes` are JSON values. Where in the item the part is, is told by `box` ([left, top,
-    width, height] in pixels of the upright picture), `page` (from 1) and `time_ms`; with
-    `low_quality` true it neither votes nor is decided unless the taxonomy says so. `picture` is
-    what a person should see of it, where that is at hand.
+    `attributes` are JSON values. `box` ([left, top, width, height] in pixels of the upright
+    picture), `page` (from 1) and `time_ms` say where in the item the part is. A part with
+    `low_quality` true is neither a reference nor labelled automatically, unless the taxonomy
+    allows it. `picture` is the image to show to people, if the extractor has it.
     """
 
     vector: NDArray[np.float32]
@@ -122,17 +122,17 @@ class Extractor(Protocol):
 
     @property
     def space(self) -> Space:
-        """Where the vectors live; known without loading a model."""
+        """The embedding space of the vectors; known without loading a model."""
 
     @property
     def accepts(self) -> frozenset[str]:
-        """What it reads: families of media types ("image", "text", "vector"), or whole ones."""
+        """The media types that it reads: whole ones or families ("image", "text", "vector")."""
 
     def extract(self, contents: Sequence[Content]) -> list[tuple[Part, ...] | BadContent]:
-        """Return for each content, in order, its parts, or why it has none.
+        """Return for each content, in order, its parts, or the error why it has none.
 
-        One bad content never spoils the others, and no vector depends on what else is in
-        `contents`. May be called from several threads at once.
+        A bad content must not affect the others, and a vector must not depend on the other
+        `contents`. Several threads may call this at the same time.
         """
 
 
@@ -143,9 +143,11 @@ def accepts(extractor: Extractor, media_type: str) -> bool:
 
 
 def uses_gpu(extractor: Extractor) -> bool:
-    """Return whether an extractor would run on a GPU here; one that can says so by `uses_gpu()`."""
-    tells: Callable[[], bool] | None = getattr(extractor, "uses_gpu", None)
-    return tells is not None and tells()
+    """Return whether an extractor would run on a GPU here: the result of its `uses_gpu()`, if it
+    has that method.
+    """
+    own: Callable[[], bool] | None = getattr(extractor, "uses_gpu", None)
+    return own is not None and own()
 
 
 def extract_each(
@@ -162,26 +164,26 @@ def extract_each(
 
 
 def unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return a vector (dimension,) at length 1, as float32; it must not be zero."""
+    """Return a vector (dimension,) scaled to length 1, as float32; it must not be zero."""
     wide = vector.astype(np.float64)
     return (wide / np.linalg.norm(wide)).astype(np.float32)
 
 
 def _decode_text(data: bytes) -> str | None:
-    """Return the text, or None when the bytes are no text."""
+    """Return the text, or None if the bytes are not text."""
     for mark, encoding in _BYTE_ORDER_MARKS:
         if data.startswith(mark):
             return _decoded(data, encoding)
     if b"\0" in data:
         return _decoded(data, _utf_16_order(data)) if len(data) % 2 == 0 else None
-    if not _CONTROLS.isdisjoint(data):
+    if not _CONTROL_CHARACTERS.isdisjoint(data):
         return None
     text = _decoded(data, "utf-8")
     return data.decode("latin-1") if text is None else text
 
 
 def _utf_16_order(data: bytes) -> str:
-    """Return the byte order in which the zero bytes are the high halves of Latin letters."""
+    """Return the byte order for which the zero bytes are the high bytes of Latin letters."""
     return "utf-16-le" if data[1::2].count(0) > data[::2].count(0) else "utf-16-be"
 
 
@@ -190,4 +192,4 @@ def _decoded(data: bytes, encoding: str) -> str | None:
         text = data.decode(encoding)
     except UnicodeDecodeError:
         return None
-    return text if _CONTROLS.isdisjoint(map(ord, text)) else None
+    return text if _CONTROL_CHARACTERS.isdisjoint(map(ord, text)) else None

@@ -1,4 +1,7 @@
-"""Our own parts, registered through the same hooks as anyone's."""
+"""The built-in extractors, registered through the same hook as those of plugins.
+
+Each factory imports its extractor only when it is called.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from lookalike.extractors.hookspecs import RegisterExtractor, hookimpl
 
 @hookimpl
 def register_extractors(register: RegisterExtractor) -> None:
-    """Register the extractors whose weights come with the package, and those for others."""
+    """Register the extractors with bundled weights, and those that load other models."""
     register("image_extractor", _image)
     register("region_extractor", _regions)
     register("face_identity_extractor", _faces)

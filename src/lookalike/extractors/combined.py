@@ -1,7 +1,7 @@
-"""Several extractors for one item: a product's picture and its text, in one vector.
+"""The combined extractor: several extractors for one item, such as a product's picture and text.
 
-Its blocks are the members' own vectors, at one length; what an item does not have is a block of
-zeros. How much each member counts is the policy's to learn, not the extractor's.
+Its vector has one block for each member: the member's own unit vector, or zeros if the item has
+nothing for it; the whole is scaled to unit length. The policy learns the weights of the members.
 """
 
 from __future__ import annotations
@@ -19,22 +19,23 @@ from lookalike.extractors.base import Content, Extractor, Part, accepts, unit, u
 from lookalike.model import Member, Space
 
 VERSION = "v1"
-"""Changes with every change of how members' vectors become one."""
+"""Changes whenever the way of joining the members' vectors changes: it is then another space."""
 
-NAME = "combined_extractor"
+COMBINED = "combined_extractor"
+"""The name of the combined extractor."""
 
-_Found = tuple[Part, ...] | BadContent
+_Outcome = tuple[Part, ...] | BadContent
 
 
 def combined(members: Mapping[str, Extractor]) -> CombinedExtractor:
-    """Return the extractor that joins two or more others, by what each is called.
+    """Return the extractor that joins two or more others, by their names.
 
     Raises BadSetting for fewer, and for a name that is not letters, digits, `_` and `-`.
     """
     if len(members) < 2:
         raise BadSetting(
-            f"{NAME} joins two or more extractors, not {list(members)}; "
-            "name them as its `members`, or use the one alone"
+            f"{COMBINED} joins two or more extractors, not {list(members)}; "
+            "give them as its `members`, or use the one extractor alone"
         )
     for name in members:
         if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
@@ -43,11 +44,11 @@ def combined(members: Mapping[str, Extractor]) -> CombinedExtractor:
 
 
 class CombinedExtractor:
-    """Gives each member the input that it reads, and lays their vectors side by side.
+    """Gives each member its input, and concatenates the members' vectors.
 
-    A member's input is the one of its name in `Content.beside`, else the content itself; where
-    nothing is beside, only of those members that read such. What is not there is told by the
-    attribute `missing`.
+    A member's input is its entry in `Content.beside`, else the content itself. Without any entries,
+    only the members that read the content's media type get it. The attribute `missing` lists the
+    members that had no input.
     """
 
     def __init__(self, members: Mapping[str, Extractor]) -> None:
@@ -56,46 +57,48 @@ class CombinedExtractor:
     @property
     def space(self) -> Space:
         """The members' models, and a digest of their names and spaces, in their order."""
-        spaces = {name: one.space for name, one in self.members.items()}
-        named = "\n".join(
-            f"{name} {one.name} {one.dimension}" for name, one in spaces.items()
+        spaces = {name: member.space for name, member in self.members.items()}
+        lines = "\n".join(
+            f"{name} {space.name} {space.dimension}" for name, space in spaces.items()
         ).encode()
-        models = "+".join(one.name.partition("/")[2].partition("@")[0] for one in spaces.values())
+        models = "+".join(
+            space.name.partition("/")[2].partition("@")[0] for space in spaces.values()
+        )
         return Space(
-            f"{NAME}.{VERSION}/{models}@{hashlib.sha256(named).hexdigest()[:8]}",
-            sum(one.dimension for one in spaces.values()),
-            tuple(Member(name, one.dimension) for name, one in spaces.items()),
+            f"{COMBINED}.{VERSION}/{models}@{hashlib.sha256(lines).hexdigest()[:8]}",
+            sum(space.dimension for space in spaces.values()),
+            tuple(Member(name, space.dimension) for name, space in spaces.items()),
         )
 
     @property
     def accepts(self) -> frozenset[str]:
-        """Whatever any of the members reads."""
-        return frozenset().union(*(one.accepts for one in self.members.values()))
+        """The media types that any of the members reads."""
+        return frozenset().union(*(member.accepts for member in self.members.values()))
 
     def uses_gpu(self) -> bool:
         """Return whether any member would run on a GPU here."""
         return any(map(uses_gpu, self.members.values()))
 
     def extract(self, contents: Sequence[Content]) -> list[tuple[Part, ...] | BadContent]:
-        """Return one part for each content: the vectors of all that it has."""
-        found: list[dict[str, _Found]] = [{} for _ in contents]
+        """Return one part for each content, with the blocks of all members."""
+        found: list[dict[str, _Outcome]] = [{} for _ in contents]
         for name, extractor in self.members.items():
-            asked: dict[int, Content] = {}
+            inputs: dict[int, Content] = {}
             for place, content in enumerate(contents):
-                chosen = content.beside.get(name, content)
-                if chosen is not None and accepts(extractor, chosen.media_type):
-                    asked[place] = chosen
-                elif chosen is not None and content.beside:
-                    found[place][name] = _unreadable(name, extractor, chosen)
-            outcomes = extractor.extract(list(asked.values()))
-            for place, outcome in zip(asked, outcomes, strict=True):
+                own = content.beside.get(name, content)
+                if own is not None and accepts(extractor, own.media_type):
+                    inputs[place] = own
+                elif own is not None and content.beside:
+                    found[place][name] = _unreadable(name, extractor, own)
+            outcomes = extractor.extract(list(inputs.values()))
+            for place, outcome in zip(inputs, outcomes, strict=True):
                 found[place][name] = outcome
         return [
             self._joined(content, outcomes)
             for content, outcomes in zip(contents, found, strict=True)
         ]
 
-    def _joined(self, content: Content, outcomes: Mapping[str, _Found]) -> _Found:
+    def _joined(self, content: Content, outcomes: Mapping[str, _Outcome]) -> _Outcome:
         parts: dict[str, Part] = {}
         for name, outcome in outcomes.items():
             if isinstance(outcome, BadContent):
@@ -103,14 +106,14 @@ class CombinedExtractor:
             if len(outcome) > 1 or any(part.key for part in outcome):
                 return BadContent(
                     f"{name!r} finds {len(outcome)} parts in {content.name!r}, and only vectors of "
-                    "whole items can be combined; take another extractor, or it alone"
+                    "whole items can be combined; use another extractor, or this one alone"
                 )
             if outcome:
                 parts[name] = outcome[0]
         if not parts:
             return BadContent(
                 f"{content.name!r} has nothing for {' or '.join(map(repr, self.members))}; "
-                "give it one of them"
+                "give content for one of them"
             )
         blocks = [self._block(name, parts.get(name)) for name in self.members]
         attributes: dict[str, Any] = {}
@@ -118,8 +121,8 @@ class CombinedExtractor:
             attributes |= part.attributes
         if missing := [name for name in self.members if name not in parts]:
             attributes["missing"] = missing
-        seen = next((one.picture for one in parts.values() if one.picture is not None), None)
-        return (Part(unit(np.concatenate(blocks)), "", attributes, seen),)
+        pictures = (part.picture for part in parts.values() if part.picture is not None)
+        return (Part(unit(np.concatenate(blocks)), "", attributes, next(pictures, None)),)
 
     def _block(self, name: str, part: Part | None) -> NDArray[np.float32]:
         if part is None:

@@ -1,6 +1,6 @@
-"""What a plugin can add. Hooks register; they never run in the middle of work.
+"""The hooks of plugins. A hook registers extractors at the start; no hook runs later.
 
-A plugin is a package with an entry point in the group `lookalike`; its functions are marked with
+A plugin is a package with an entry point in the group `lookalike`. It marks its functions with
 `@lookalike.hookimpl`.
 """
 
@@ -22,6 +22,6 @@ RegisterExtractor = Callable[[str, Callable[..., Extractor]], None]
 def register_extractors(register: RegisterExtractor) -> None:
     """Call `register(name, factory)` for each extractor.
 
-    The factory takes the options of a collection as keywords and imports what is heavy itself; what
-    is not installed raises MissingExtra.
+    The factory gets the options of a collection as keyword arguments. It imports heavy libraries
+    itself, and raises MissingExtra if one is not installed.
     """

@@ -1,4 +1,4 @@
-"""The image extractor: one vector for a whole picture, by what it shows."""
+"""The image extractor: one vector for a whole picture; and the preprocessing of pictures."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 
 from lookalike.errors import BadContent, BadSetting, NotFound
 from lookalike.extractors.base import Content, Extractor, Part, extract_each, unit
-from lookalike.extractors.hub.local_files import a_choice, a_count
-from lookalike.extractors.onnx.bundled import ModelFile, OnnxModel, cuda_is_there
+from lookalike.extractors.hub.local_files import choice_option, count_option
+from lookalike.extractors.onnx.bundled import ModelFile, OnnxModel, has_cuda
 from lookalike.model import Space
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 VERSION = "v1"
-"""Changes with every change of preprocessing: it would be another space."""
+"""Changes whenever the preprocessing changes: it is then another space."""
 
 MARGIN = 1 / 16
-"""The share of a picture that is left out at each edge: measured, better than none."""
+"""The share of a picture that is cut off at each edge; better than 0 in our measurements."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +50,13 @@ MODELS = {
         ),
     )
 }
-"""The models that the package carries."""
+"""The models bundled with the package."""
 
 
 def image_extractor(model: str = "efficientnet-lite2", *, threads: int = 1) -> Extractor:
     """Return the extractor for whole pictures.
 
-    `threads` is how many threads one picture may use; with several calls side by side, 1 is best.
+    `threads` is the number of threads for one picture; with parallel calls, 1 is best.
     Raises NotFound for an unknown model.
 
     >>> image_extractor().space.dimension
@@ -68,10 +68,10 @@ def image_extractor(model: str = "efficientnet-lite2", *, threads: int = 1) -> E
 
 
 class ImageExtractor:
-    """Squeezes the inner part of each picture, whatever its shape, to the model's square.
+    """Resizes the inner part of each picture, whatever its shape, to the model's square.
 
-    Squeezing distorts, but loses nothing of a wide picture. Measured against cutting out a square
-    and against padding: `models/README.md`.
+    This distorts a wide picture, but loses nothing of it. `models/README.md` compares it with
+    cropping a square and with padding.
     """
 
     accepts = frozenset({"image"})
@@ -82,19 +82,19 @@ class ImageExtractor:
 
     @property
     def space(self) -> Space:
-        """Model, digest of its weights and version of its preprocessing."""
+        """The model, the digest of its weights and the version of the preprocessing."""
         name = f"image_extractor.{VERSION}/{self._model.name}@{self._model.file.sha256[:8]}"
         return Space(name, self._model.dimension)
 
     def uses_gpu(self) -> bool:
-        """Return whether its network would run on a GPU here."""
-        return cuda_is_there()
+        """Return whether the network would run on a GPU here."""
+        return has_cuda()
 
     def extract(self, contents: Sequence[Content]) -> list[tuple[Part, ...] | BadContent]:
         """Return one part for each picture.
 
-        One picture at a time: measured, a batch is no faster on a processor, and this way a vector
-        cannot depend on its neighbours, not in its last bit.
+        It runs one picture at a time: a batch is not faster on a CPU in our measurements, and so
+        a vector cannot depend on other pictures, not even in its last bit.
         """
         return extract_each(contents, self._extract_one)
 
@@ -103,7 +103,7 @@ class ImageExtractor:
         return (Part(unit(vectors[0])),)
 
     def _pixels(self, content: Content) -> NDArray[np.float32]:
-        """Return float32 (3, side, side) from 0 to 255."""
+        """Return the network's input: float32 (3, side, side) from 0 to 255."""
         from PIL.Image import Resampling
 
         picture = content.picture()
@@ -121,15 +121,16 @@ _FITS = ("crop", "squeeze")
 _BICUBIC = 3  # as Pillow and preprocessor_config.json number it
 _MAX_SIDE = 4096
 
-Three = tuple[float, float, float]
+RGB = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Pixels:
-    """RGB of `width` × `height`: (value × `scale` − `mean`) / `std`, `value` from 0 to 255.
+    """The preprocessing of a model: RGB of `width` × `height`, (value × `scale` − `mean`) / `std`,
+    with `value` from 0 to 255.
 
-    `fit` "squeeze" distorts the picture to that size; "crop" brings its shorter edge to `shorter`
-    and takes the middle. `resample` is one of Pillow's filters.
+    `fit` "squeeze" distorts the picture to that size; "crop" resizes its shorter edge to `shorter`
+    and crops the center. `resample` is the number of one of Pillow's filters.
     """
 
     width: int
@@ -138,8 +139,8 @@ class Pixels:
     shorter: int = 0
     resample: int = _BICUBIC
     scale: float = 1 / 255
-    mean: Three = _IMAGENET_MEAN
-    std: Three = _IMAGENET_STD
+    mean: RGB = _IMAGENET_MEAN
+    std: RGB = _IMAGENET_STD
 
     def of(self, picture: Image) -> NDArray[np.float32]:
         """Return an RGB picture as float32 (3, height, width)."""
@@ -152,25 +153,25 @@ class Pixels:
             top = (picture.height - share * self.height) / 2
             box = (left, top, picture.width - left, picture.height - top)
         size = (self.width, self.height)
-        shaped = picture.resize(size, Resampling(self.resample), box=box)
-        values = np.asarray(shaped, np.float32) * np.float32(self.scale)
-        mean, std = (np.array(three, np.float32) for three in (self.mean, self.std))
+        resized = picture.resize(size, Resampling(self.resample), box=box)
+        values = np.asarray(resized, np.float32) * np.float32(self.scale)
+        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
         return np.ascontiguousarray(((values - mean) / std).transpose(2, 0, 1), np.float32)
 
 
 def pixels_from(
     config: Mapping[str, Any], own: Mapping[str, Any], fixed: tuple[int, int] | None
 ) -> Pixels:
-    """Return the pixels that a model wants.
+    """Return the preprocessing that a model needs.
 
-    `config` is its preprocessor_config.json, which `own`, the options side, shorter, fit, mean, std
-    and scale, overrule; `fixed` is the width and height that its input tells, if it does. Raises
-    BadSetting for options that cannot be, and where nothing tells the size.
+    `config` is its preprocessor_config.json. `own` are the user's options side, shorter, fit, mean,
+    std and scale, which take precedence. `fixed` is the width and height of the network's input, if
+    it declares them. Raises BadSetting for impossible options, and if the size is unknown.
     """
     size, shorter = _size(config)
     given = own.get("side")
     if given is not None:
-        given = a_count("side", given, at_most=_MAX_SIDE)
+        given = count_option("side", given, at_most=_MAX_SIDE)
         size = (given, given)
     if fixed is not None:
         if given is not None and fixed != size:
@@ -180,36 +181,38 @@ def pixels_from(
         size = fixed
     if size is None:
         raise BadSetting(
-            "nothing tells which size of pictures the model takes; give side, such as 224"
+            "the model does not declare the size of its pictures; give side, such as 224"
         )
     if own.get("shorter") is not None:
-        shorter = a_count("shorter", own["shorter"], at_most=_MAX_SIDE)
+        shorter = count_option("shorter", own["shorter"], at_most=_MAX_SIDE)
     crops = bool(config.get("do_center_crop", shorter > 0)) or own.get("shorter") is not None
     fit = "crop" if crops else "squeeze"
     if own.get("fit") is not None:
-        fit = a_choice("fit", own["fit"], _FITS)
+        fit = choice_option("fit", own["fit"], _FITS)
     scaled = config.get("do_rescale", True)
     scale = config.get("rescale_factor", 1 / 255) if scaled else 1.0
-    normal = config.get("do_normalize", True)
+    mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    if config.get("do_normalize", True):
+        mean, std = config.get("image_mean", _IMAGENET_MEAN), config.get("image_std", _IMAGENET_STD)
     return Pixels(
         *size,
         fit,
         (shorter or max(size)) if fit == "crop" else 0,
         config.get("resample", _BICUBIC),
         _number("scale", own.get("scale"), scale),
-        _three("mean", own.get("mean"), config.get("image_mean", _IMAGENET_MEAN), normal, 0.0),
-        _three("std", own.get("std"), config.get("image_std", _IMAGENET_STD), normal, 1.0),
+        _rgb("mean", own.get("mean"), mean),
+        _rgb("std", own.get("std"), std),
     )
 
 
 def _size(config: Mapping[str, Any]) -> tuple[tuple[int, int] | None, int]:
-    """Return width and height, and the shorter edge before cropping, as a config tells them."""
+    """Return width and height, and the shorter edge before cropping, from a config."""
     shorter = 0
     size = _edges(config.get("size"))
     crop = _edges(config.get("crop_size")) if config.get("do_center_crop") else None
-    told = config.get("size")
-    if isinstance(told, Mapping) and "shortest_edge" in told:
-        shorter = int(told["shortest_edge"])
+    declared = config.get("size")
+    if isinstance(declared, Mapping) and "shortest_edge" in declared:
+        shorter = int(declared["shortest_edge"])
     elif crop is not None and size is not None:
         shorter = min(size)
     if not config.get("do_resize", True):
@@ -217,26 +220,26 @@ def _size(config: Mapping[str, Any]) -> tuple[tuple[int, int] | None, int]:
     return crop or size or ((shorter, shorter) if shorter else None), shorter
 
 
-def _edges(told: Any) -> tuple[int, int] | None:
-    if isinstance(told, int):
-        return told, told
-    if isinstance(told, Mapping) and {"width", "height"} <= told.keys():
-        return int(told["width"]), int(told["height"])
+def _edges(declared: Any) -> tuple[int, int] | None:
+    if isinstance(declared, int):
+        return declared, declared
+    if isinstance(declared, Mapping) and {"width", "height"} <= declared.keys():
+        return int(declared["width"]), int(declared["height"])
     return None
 
 
-def _number(option: str, given: Any, told: Any) -> float:
-    value = told if given is None else given
+def _number(option: str, given: Any, default: Any) -> float:
+    value = default if given is None else given
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise BadSetting(f"{option} cannot be {value!r}; give a number")
     return float(value)
 
 
-def _three(option: str, given: Any, told: Any, normal: bool, without: float) -> Three:
-    value = (told if normal else (without,) * 3) if given is None else given
+def _rgb(option: str, given: Any, default: Any) -> RGB:
+    value = default if given is None else given
     if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != 3:
         raise BadSetting(f"{option} cannot be {value!r}; give three numbers, for red, green, blue")
-    red, green, blue = (_number(option, one, 0.0) for one in value)
+    red, green, blue = (_number(option, number, 0.0) for number in value)
     if option == "std" and not all((red, green, blue)):
-        raise BadSetting(f"std cannot be {value!r}: it is divided by; give numbers that are not 0")
+        raise BadSetting(f"std cannot be {value!r}: it is a divisor; give numbers that are not 0")
     return red, green, blue

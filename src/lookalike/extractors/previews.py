@@ -1,7 +1,8 @@
-"""Views: what a person is shown of a content, whole or in part, named so that it can be kept.
+"""Views: the pictures that people see of a content or of a part of it, as for thumbnails.
 
-A view is "" for the whole, else its parts joined by `-`: `p3` the third page, `t1200` the frame
-at 1,200 ms, `b10,20,30,40` the box at left 10, top 20, of width 30 and height 40.
+The name of a view is "" for the whole content, else its elements joined by `-`: `p3` the third
+page, `t1200` the frame at 1,200 ms, `b10,20,30,40` the box at left 10, top 20, of width 30 and
+height 40.
 """
 
 from __future__ import annotations
@@ -22,17 +23,18 @@ if TYPE_CHECKING:
 
 _VIEW = re.compile(r"(?:p(?P<page>\d+))?-?(?:t(?P<time>\d+))?-?(?:b(?P<box>-?\d+(?:,-?\d+){3}))?")
 _MARGIN = 0.15
-"""The share of a box that is shown around it on each side."""
+"""The margin around a box on each side, as a share of its width or height."""
 
 
 def render(content: Content, view: str) -> Image:
-    """Return what `view` shows of a content; of a video without a time, its first frame.
+    """Return the picture of a `view` of a content; for a video without a time, its first frame.
 
-    Raises BadInput for no view, BadContent, and MissingExtra for a video without PyAV.
+    Raises BadInput if `view` is not the name of a view, BadContent, and MissingExtra for a video
+    without PyAV.
     """
     found = _VIEW.fullmatch(view)
     if found is None:
-        raise BadInput(f"{view[:80]!r} is no view; take it from the document's thumbnail_url")
+        raise BadInput(f"{view[:80]!r} is not a view; take it from the document's thumbnail_url")
     if is_video(content):
         picture = picture_at(content, int(found["time"] or 0))
     elif content.media_type == pdf.MEDIA_TYPE:
@@ -43,20 +45,20 @@ def render(content: Content, view: str) -> Image:
 
 
 def views_of(content: Content, parts: Sequence[Part]) -> Iterator[tuple[str, Image]]:
-    """Yield the views that a person will be shown of a content and its parts, now it is decoded.
+    """Yield the views of a content and its parts, with their names, while it is decoded.
 
-    The first of a name counts: a scan set upright comes before the picture as it is.
+    The first view of a name counts: the upright picture of a scan comes before the original.
     """
     for part in parts:
-        shown = part_view(content, part)
-        if shown is not None:
-            yield shown
+        view = part_view(content, part)
+        if view is not None:
+            yield view
     if is_picture(content):
         yield "", content.picture()
 
 
 def part_view(content: Content, part: Part) -> tuple[str, Image] | None:
-    """Return the view of a part that a person will be shown, or None where it has none."""
+    """Return the name and picture of a part's view, or None if it has none."""
     view = view_of(part.attributes)
     if part.picture is not None:
         return view, part.picture
@@ -69,10 +71,10 @@ def is_picture(content: Content) -> bool:
 
 
 def crop(picture: Image, box: tuple[float, float, float, float]) -> Image:
-    """Return a box (left, top, width, height) of a picture with a little around it."""
+    """Return a box (left, top, width, height) of a picture, with a margin."""
     left, top, width, height = box
-    beside, above = _MARGIN * width, _MARGIN * height
-    edges = (left - beside, top - above, left + width + beside, top + height + above)
+    across, down = _MARGIN * width, _MARGIN * height
+    edges = (left - across, top - down, left + width + across, top + height + down)
     first_x = max(0, min(math.floor(edges[0]), picture.width - 1))
     first_y = max(0, min(math.floor(edges[1]), picture.height - 1))
     last_x = max(first_x + 1, min(math.ceil(edges[2]), picture.width))

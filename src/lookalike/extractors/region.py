@@ -13,7 +13,7 @@ from lookalike.content.boxes import Box, clipped, corners, from_corners, overlap
 from lookalike.errors import BadContent, BadSetting, NotFound
 from lookalike.extractors.base import Content, Extractor, Part, extract_each, unit
 from lookalike.extractors.image import MODELS, ImageModel
-from lookalike.extractors.onnx.bundled import ModelFile, OnnxModel, cuda_is_there
+from lookalike.extractors.onnx.bundled import ModelFile, OnnxModel, has_cuda
 from lookalike.model import Space
 
 if TYPE_CHECKING:
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 # --- the built-in detector -----------------------------------------------------------------------
 
-# It is NanoDet-g (github.com/RangiLyu/nanodet), which knows the 80 classes of COCO. A place on one
-# of three grids says how likely each class has its middle there, and how far away each of the four
-# edges is: as a distribution over 0 … 10 strides, whose mean counts (Li et al., Generalized Focal
-# Loss, 2020, equation 6).
+# It is NanoDet-g (github.com/RangiLyu/nanodet), which knows the 80 classes of COCO. For each point
+# of three grids it gives the probability that the center of each class is there, and the distance
+# to each of the four edges: as a distribution over 0 … 10 strides, of which the mean is used (Li et
+# al., Generalized Focal Loss, 2020, equation 6).
 
 FILE = ModelFile(
     "nanodet-g.onnx", "00212e88bf8edde5aaa0bd4b8be97dd9e80cc0f4924c052ba775da53a315a68e"
@@ -49,14 +49,14 @@ SIDE = 416
 _STRIDES = (8, 16, 32)
 _STEPS = 11
 _OVERLAP = 0.6
-"""Of two boxes that overlap more, the less sure one goes, whatever its class."""
+"""Non-maximum suppression: of two boxes with a larger IoU, of any class, the lower score goes."""
 
 _CANDIDATES = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Detected:
-    """A thing that was found: its box in pixels of the picture, its class, and how sure it is."""
+    """A detection: its box in pixels of the picture, the name of its class, and its score."""
 
     box: Box
     name: str
@@ -64,34 +64,34 @@ class Detected:
 
 
 class Detector:
-    """Finds things of 80 classes. May be used from several threads at once."""
+    """Detects objects of 80 classes; safe for threads."""
 
     def __init__(self, *, threads: int = 1) -> None:
         self._network = OnnxModel(FILE, threads=threads)
 
     def detect(self, picture: Image, *, min_score: float, limit: int) -> list[Detected]:
-        """Return at most `limit` things of at least `min_score` (0 … 1), the surest first."""
+        """Return at most `limit` detections with `min_score` (0 … 1) or more, best first."""
         pixels, scale, left, top = _fitted(picture)
         heads = self._network.run(pixels=pixels[None])[0].astype(np.float64)
         boxes, scores, classes = _decoded(heads, min_score)
         boxes = (boxes - [left, top, left, top]) / scale
         boxes = np.clip(boxes, 0, [picture.width, picture.height] * 2)
-        whole = np.all(boxes[:, 2:] - boxes[:, :2] >= 1, axis=1)
-        boxes, scores, classes = boxes[whole], scores[whole], classes[whole]
+        visible = np.all(boxes[:, 2:] - boxes[:, :2] >= 1, axis=1)
+        boxes, scores, classes = boxes[visible], scores[visible], classes[visible]
         return [
             Detected(
                 from_corners(*np.round(boxes[place], 1).tolist()),
                 CLASSES[classes[place]],
                 round(float(scores[place]), 4),
             )
-            for place in _distinct(boxes, limit)
+            for place in _suppressed(boxes, limit)
         ]
 
 
 def _fitted(picture: Image) -> tuple[NDArray[np.float32], float, int, int]:
-    """Return float32 (3, 416, 416) from 0 to 255, how it was scaled, and where the picture begins.
+    """Return float32 (3, 416, 416) from 0 to 255, its scale, and the picture's left and top there.
 
-    As in training, the picture keeps its shape and has black margins.
+    As in training, the picture keeps its aspect ratio and has black margins.
     """
     from PIL.Image import Resampling
 
@@ -107,7 +107,7 @@ def _fitted(picture: Image) -> tuple[NDArray[np.float32], float, int, int]:
 def _decoded(
     heads: NDArray[np.float64], min_score: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Return corners (n, 4) in pixels of the input, scores (n,) and classes (n,), surest first."""
+    """Return corners (n, 4) in input pixels, scores (n,) and classes (n,), highest score first."""
     logits = heads[:, : len(CLASSES)]
     scores = 1 / (1 + np.exp(-logits.max(axis=1)))
     order = np.argsort(-scores, kind="stable")[:_CANDIDATES]
@@ -115,25 +115,25 @@ def _decoded(
     steps = heads[chosen, len(CLASSES) :].reshape(-1, 4, _STEPS)
     shares = np.exp(steps - steps.max(axis=2, keepdims=True))
     shares /= shares.sum(axis=2, keepdims=True)
-    middles, strides = _grids()
-    reach = (shares @ np.arange(_STEPS)) * strides[chosen, None]
-    boxes = np.hstack([middles[chosen] - reach[:, :2], middles[chosen] + reach[:, 2:]])
+    centers, strides = _grids()
+    distances = (shares @ np.arange(_STEPS)) * strides[chosen, None]
+    boxes = np.hstack([centers[chosen] - distances[:, :2], centers[chosen] + distances[:, 2:]])
     return boxes, scores[chosen], logits[chosen].argmax(axis=1)
 
 
 def _grids() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the middles (3549, 2), x before y, and the strides (3549,) of all places."""
-    middles, strides = [], []
+    """Return the centers (3549, 2), as x and y, and the strides (3549,) of all grid points."""
+    centers, strides = [], []
     for stride in _STRIDES:
         along = (np.arange(SIDE // stride) + 0.5) * stride
         across, down = np.meshgrid(along, along)
-        middles.append(np.stack([across.ravel(), down.ravel()], axis=1))
+        centers.append(np.stack([across.ravel(), down.ravel()], axis=1))
         strides.append(np.full(across.size, float(stride)))
-    return np.concatenate(middles), np.concatenate(strides)
+    return np.concatenate(centers), np.concatenate(strides)
 
 
-def _distinct(boxes: NDArray[np.float64], limit: int) -> list[int]:
-    """Return the places of boxes, surest first, that overlap with no surer one that stays."""
+def _suppressed(boxes: NDArray[np.float64], limit: int) -> list[int]:
+    """Return the indices of the boxes, highest score first, that non-maximum suppression keeps."""
     kept: list[int] = []
     left = np.arange(len(boxes))
     while len(left) and len(kept) < limit:
@@ -143,20 +143,20 @@ def _distinct(boxes: NDArray[np.float64], limit: int) -> list[int]:
     return kept
 
 
-# -------------------------------------------------------------------------------------------------
+# --- the extractor -------------------------------------------------------------------------------
 
 VERSION = "v1"
-"""Changes with every change of preprocessing: it would be another space."""
+"""Changes whenever the preprocessing changes: it is then another space."""
 
 CONTEXT = 0.0
-"""The share of a box's sides that is added at each edge: measured, `models/README.md`."""
+"""The share of a box's width and height added at each edge; measured in `models/README.md`."""
 
 MIN_SCORE = 0.35
 MAX_REGIONS = 100
 
 _MAX_CONTEXT = 4.0
-_KEPT = ("detected", "score")
-"""What a given region may say of itself besides its box."""
+_ATTRIBUTES = ("detected", "score")
+"""The attributes of a drawn or imported region, besides its box."""
 
 
 def region_extractor(
@@ -170,12 +170,12 @@ def region_extractor(
 ) -> Extractor:
     """Return the extractor for regions of pictures.
 
-    Where an object's metadata have `regions` (imported or drawn), these are taken. Else a detector
-    proposes up to `max_regions` of at least `min_score` (0 … 1). `context` is the share of a box's
-    width and height that is added at each edge before it is embedded. With `suggest` the class that
-    the detector saw enters as a suggestion. `threads` is how many threads one picture may use.
+    It uses the `regions` in an object's metadata (imported or drawn), if there are any. Else a
+    detector proposes up to `max_regions` with at least `min_score` (0 … 1). `context` is the share
+    of a box's width and height that is added at each edge before embedding. With `suggest` the
+    detected class becomes a label suggestion. `threads` is the number of threads for one picture.
 
-    Raises NotFound for an unknown model, BadSetting for a value that is impossible.
+    Raises NotFound for an unknown model, BadSetting for an impossible value.
 
     >>> region_extractor(context=0.25).space.name
     'region_extractor.v1/efficientnet-lite2-context25@58723d90'
@@ -188,7 +188,7 @@ def region_extractor(
     if not isinstance(suggest, bool):
         raise BadSetting(f"suggest={suggest!r} is neither true nor false")
     if round(context * 100) != context * 100:
-        raise BadSetting(f"context={context!r} is no whole per cent; give 0.25, not 0.253")
+        raise BadSetting(f"context={context!r} is not a whole percentage; give 0.25, not 0.253")
     return RegionExtractor(
         MODELS[model],
         context=context,
@@ -199,10 +199,9 @@ def region_extractor(
 
 
 class RegionExtractor:
-    """Cuts each region out with its context and squeezes it to the model's square.
+    """Crops each region with its context and resizes it to the model's square.
 
-    The picture is decoded once for all its regions. A region that cannot be cut out is refused
-    alone.
+    The picture is decoded once for all its regions. A region that cannot be cropped fails alone.
     """
 
     accepts = frozenset({"image"})
@@ -225,21 +224,21 @@ class RegionExtractor:
 
     @property
     def space(self) -> Space:
-        """Model, context, digest of the weights and version of the preprocessing."""
+        """The model, the context, the digest of the weights and the preprocessing's version."""
         model = f"{self._model.name}-context{round(self._context * 100)}"
         digest = self._model.file.sha256[:8]
         return Space(f"region_extractor.{VERSION}/{model}@{digest}", self._model.dimension)
 
     def uses_gpu(self) -> bool:
-        """Return whether its network would run on a GPU here."""
-        return cuda_is_there()
+        """Return whether the network would run on a GPU here."""
+        return has_cuda()
 
     def extract(self, contents: Sequence[Content]) -> list[tuple[Part, ...] | BadContent]:
-        """Return one part for each region: none for a picture in which nothing is.
+        """Return one part for each region; none for a picture without regions.
 
-        The key is the region's id, or `region-0`, `region-1` … for what was proposed, the surest
-        first. Attributes: `box`, `picture_size` ([width, height]), and of what was proposed the
-        class that was `detected` and its `score`. Regions that are no boxes in the picture are in
+        The key is the region's id, or `region-0`, `region-1` … for detections, highest score first.
+        Attributes: `box`, `picture_size` ([width, height]), and for detections the class
+        (`detected`) and its `score`. Regions that are not boxes inside the picture are in
         `content.refused`, by key.
         """
         return extract_each(contents, self._extract_one)
@@ -257,13 +256,13 @@ class RegionExtractor:
         )
 
     def _proposed(self, picture: Image) -> list[tuple[str, dict[str, Any]]]:
-        things = self._detector.detect(picture, min_score=self._min_score, limit=self._max_regions)
+        found = self._detector.detect(picture, min_score=self._min_score, limit=self._max_regions)
         return [
             (
                 f"region-{number}",
                 {"box": list(one.box), "detected": one.name, "score": one.score},
             )
-            for number, one in enumerate(things)
+            for number, one in enumerate(found)
         ]
 
     def _part(self, picture: Image, key: str, attributes: Mapping[str, Any]) -> Part:
@@ -279,7 +278,7 @@ class RegionExtractor:
 def with_context(
     box: Box, context: float, size: tuple[int, int]
 ) -> tuple[float, float, float, float]:
-    """Return the corners of a box with context around it, inside a picture of a size.
+    """Return the corners of a box with context, clipped to a picture of this size.
 
     >>> with_context((10, 10, 20, 40), 0.25, (100, 50))
     (5.0, 0.0, 35.0, 50.0)
@@ -291,20 +290,22 @@ def with_context(
 
 
 def _given(content: Content, picture: Image) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield key and attributes of the regions that can be cut out; refuse the others."""
+    """Yield key and attributes of the regions that can be cropped; refuse the others."""
     seen: set[str] = set()
     for number, region in enumerate(content.regions or ()):
         key = str(region.get("id") or f"region-{number}")
         try:
             if key in seen:
-                raise BadContent(f"there are two regions {key!r}; every one needs its own id")
+                raise BadContent(f"there are two regions {key!r}; each one needs its own id")
             seen.add(key)
             box = clipped(read_box(region.get("box")), *picture.size)
         except BadContent as error:
             content.refuse(key, str(error))
         else:
-            said = {name: region[name] for name in _KEPT if region.get(name) is not None}
-            yield key, {"box": list(box), **said}
+            attributes = {
+                name: region[name] for name in _ATTRIBUTES if region.get(name) is not None
+            }
+            yield key, {"box": list(box), **attributes}
 
 
 def _check(name: str, value: object, low: float, high: float) -> None:

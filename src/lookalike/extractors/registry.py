@@ -1,4 +1,4 @@
-"""The parts that are there, ours and installed ones, by name."""
+"""The extractors by name, built-in ones and those of installed plugins, and their options."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pluggy
 from lookalike.errors import BadSetting, Conflict, NotFound
 from lookalike.extractors import builtin, hookspecs
 from lookalike.extractors.base import Extractor
+from lookalike.extractors.combined import COMBINED, combined
 from lookalike.extractors.text_models import DEFAULTS
 from lookalike.extractors.video import OPTION, with_frames
 
@@ -27,15 +28,12 @@ ALIASES = {
 }
 """Short names of extractors."""
 
-COMBINED = "combined_extractor"
-"""The extractor that joins others; only it is made of what is registered here."""
-
 _WITH_TEXT_MODEL = frozenset({"text_extractor", "document_extractor"})
 
 
 @cache
 def extractors() -> dict[str, Callable[..., Extractor]]:
-    """Return the factories of all extractors, by name. Raises Conflict when two share one."""
+    """Return the factories of all extractors by name. Raises Conflict if two have the same name."""
     manager = pluggy.PluginManager("lookalike")
     manager.add_hookspecs(hookspecs)
     manager.register(builtin)
@@ -63,25 +61,25 @@ def extractor_name(name: str) -> str:
 def as_one(
     extractor: str | Sequence[str | Mapping[str, Any]], options: Mapping[str, Any]
 ) -> tuple[str, dict[str, Any]]:
-    """Return the name and the options of an extractor, or of several: the combined one.
+    """Return the name and options of an extractor; several become the combined extractor.
 
-    Raises BadSetting for options that are no single extractor's.
+    Raises BadSetting for `options` beside several extractors.
     """
     if isinstance(extractor, str):
         return extractor, dict(options)
-    members = [one if isinstance(one, str) else dict(one) for one in extractor]
+    members = [member if isinstance(member, str) else dict(member) for member in extractor]
     if len(members) == 1 and isinstance(members[0], str):
         return members[0], dict(options)
     if options:
         raise BadSetting(
-            f"{sorted(options)} are options of which of the extractors? give them to one of them: "
-            "{'extractor': 'text', 'model': '…'}"
+            f"it is not clear which extractor the options {sorted(options)} are for; write them "
+            "with it: {'extractor': 'text', 'model': '…'}"
         )
     return COMBINED, {"members": members}
 
 
 def options_stored(extractor: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return stored options with their text model, which those of the first versions leave out.
+    """Return stored options with their text model, which the first versions did not store.
 
     >>> options_stored("text_extractor", {})
     {'model': 'minilm-l6-v2'}
@@ -92,29 +90,29 @@ def options_stored(extractor: str, options: Mapping[str, Any]) -> dict[str, Any]
 def options_to_store(
     extractor: str, options: Mapping[str, Any], known: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Return options with their text model, so that they stay what they are in later versions.
+    """Return options with their text model, so that they mean the same in later versions.
 
-    Where none is named it is today's; or that of the `known` options, where these were a default
-    of some version and differ in nothing else.
+    The default is the current one; or that of the `known` options, if these have the default of
+    some version and differ in nothing else.
 
     >>> options_to_store("text_extractor", {"threads": 2})
     {'model': 'bge-small-en-v1.5', 'threads': 2}
     >>> options_to_store("text_extractor", {}, {"model": "minilm-l6-v2"})
     {'model': 'minilm-l6-v2'}
     """
-    named = [_with_text_model(extractor, options, model) for model in DEFAULTS]
-    return next((one for one in named if one == known), named[-1])
+    candidates = [_with_text_model(extractor, options, model) for model in DEFAULTS]
+    return next((one for one in candidates if one == known), candidates[-1])
 
 
-def are_options_of(extractor: str, asked: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
-    """Return whether a collection with `known` options is what is asked for: by none, any is."""
-    return not asked or options_to_store(extractor, asked, known) == known
+def are_options_of(extractor: str, requested: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
+    """Return whether `known` options are the requested ones; no requested options match any."""
+    return not requested or options_to_store(extractor, requested, known) == known
 
 
 def build_extractor(name: str, options: Mapping[str, Any]) -> Extractor:
     """Return an extractor built with `options`. Raises NotFound, BadSetting or MissingExtra.
 
-    The option `frames` is for any that reads pictures: with it, it reads videos as well.
+    Every extractor that reads pictures has the option `frames`: with it, it also reads videos.
     """
     factory = extractors()[extractor_name(name)]
     own = {key: value for key, value in options.items() if key != OPTION}
@@ -126,7 +124,7 @@ def build_extractor(name: str, options: Mapping[str, Any]) -> Extractor:
 
 
 def _with_text_model(extractor: str, options: Mapping[str, Any], model: str) -> dict[str, Any]:
-    """Return options that name the model of all that reads texts: `model`, unless they do."""
+    """Return options in which every text extractor has a model: `model`, unless they name one."""
     full = ALIASES.get(extractor, extractor)
     if full in _WITH_TEXT_MODEL:
         return {"model": model, **options}
@@ -139,18 +137,16 @@ def _with_text_model(extractor: str, options: Mapping[str, Any], model: str) -> 
 def _member_with_text_model(member: Any, model: str) -> Any:
     options = {"extractor": member} if isinstance(member, str) else member
     if not isinstance(options, Mapping):
-        return member  # refused where the extractor is built
-    named = _with_text_model(str(options.get("extractor", "")), options, model)
-    return member if named == {"extractor": member} else named
+        return member  # building the extractor raises the error
+    complete = _with_text_model(str(options.get("extractor", "")), options, model)
+    return member if complete == {"extractor": member} else complete
 
 
 def _combined(members: Sequence[str | Mapping[str, Any]]) -> Extractor:
     """Return the combined extractor of `members`: names, or mappings with `extractor` and options.
 
-    A member is called as its extractor is named here, or by its own `name`.
+    The name of a member is its own `name`, else that of its extractor as given.
     """
-    from lookalike.extractors.combined import combined
-
     if isinstance(members, str) or not isinstance(members, Sequence):
         raise BadSetting(f"`members` is a list such as ['image', 'text'], not {members!r}")
     built: dict[str, Extractor] = {}
@@ -159,8 +155,8 @@ def _combined(members: Sequence[str | Mapping[str, Any]]) -> Extractor:
         extractor = str(options.pop("extractor", ""))
         if extractor_name(extractor) == COMBINED:
             raise BadSetting(f"{COMBINED} cannot be a member of itself; name its members instead")
-        called = str(options.pop("name", extractor))
-        if called in built:
-            raise BadSetting(f"two members are called {called!r}; give one another `name`")
-        built[called] = build_extractor(extractor, options)
+        name = str(options.pop("name", extractor))
+        if name in built:
+            raise BadSetting(f"two members have the name {name!r}; give one another `name`")
+        built[name] = build_extractor(extractor, options)
     return combined(built)

@@ -1,4 +1,4 @@
-"""The text extractor: one vector for a whole text, by what it says."""
+"""The text extractor: one vector for a whole text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lookalike.errors import BadContent, NotFound
 from lookalike.extractors import text_multilingual
 from lookalike.extractors.base import Content, Extractor, Part
 from lookalike.extractors.document.plain_text import DOCX_TYPE, READING, plain_text
-from lookalike.extractors.onnx.bundled import OnnxModel, cuda_is_there
+from lookalike.extractors.onnx.bundled import OnnxModel, has_cuda
 from lookalike.extractors.text_models import DEFAULTS, MODELS, TextModel
 from lookalike.extractors.text_passages import MAX_PASSAGES, NamedText, Passage, TextEncoder, pooled
 from lookalike.model import Space
@@ -23,26 +23,25 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 VERSION = "v1"
-"""Changes with every change of cutting or pooling: it would be another space."""
+"""Changes whenever chunking or pooling changes: it is then another space."""
 
 CHUNK_TOKENS = 128
-"""Tokens that the model reads at once, the two that mark start and end included."""
+"""The largest number of tokens in a chunk, with the two that mark start and end."""
 
 MAX_CHARACTERS = MAX_PASSAGES * CHUNK_TOKENS * 20
-"""Characters that are looked at: 20 a token, far above any language's mean."""
+"""The characters that are read: 20 per token, far above the mean of any language."""
 
 _UNKNOWN_SHARE = 0.5
-_BATCH_TOKENS = 256  # longer batches are no faster, and no longer fit the processor's cache
+_BATCH_TOKENS = 256  # longer batches are not faster: they do not fit the CPU's cache
 
 
 def text_extractor(model: str = DEFAULTS[-1], *, threads: int = 1) -> Extractor:
     """Return the extractor for whole texts: plain, HTML, Markdown and DOCX.
 
-    `bge-small-en-v1.5` knows English above all, and so does `minilm-l6-v2`, the default of the
-    versions before; `multilingual-e5-small`, of the extra `multilingual`, knows about a hundred
-    languages and takes ten times as long. `threads` is how many threads one text may use; with
-    several calls side by side, 1 is best. Raises NotFound for an unknown model, MissingExtra for
-    one that is not installed.
+    `bge-small-en-v1.5` and `minilm-l6-v2`, the default of earlier versions, are mainly for English;
+    `multilingual-e5-small`, from the extra `multilingual`, knows about a hundred languages and
+    takes ten times as long. `threads` is the number of threads for one text; with parallel calls,
+    1 is best. Raises NotFound for an unknown model, MissingExtra for one that is not installed.
 
     >>> text_extractor().space.dimension
     384
@@ -51,7 +50,7 @@ def text_extractor(model: str = DEFAULTS[-1], *, threads: int = 1) -> Extractor:
 
 
 def text_encoder(model: str, *, threads: int) -> TextEncoder:
-    """Return the model that texts and documents are read with. Raises NotFound, MissingExtra."""
+    """Return the encoder of texts and documents for a model. Raises NotFound, MissingExtra."""
     if model == text_multilingual.NAME:
         return text_multilingual.E5Encoder()
     if model not in MODELS:
@@ -60,7 +59,7 @@ def text_encoder(model: str, *, threads: int) -> TextEncoder:
 
 
 class TextExtractor:
-    """Reads each text in passages and pools their vectors."""
+    """Splits each text into passages and pools their vectors."""
 
     accepts = frozenset({"text", DOCX_TYPE})
 
@@ -73,14 +72,14 @@ class TextExtractor:
         return self._encoder.space
 
     def uses_gpu(self) -> bool:
-        """Return whether its network would run on a GPU here."""
+        """Return whether the encoder's network would run on a GPU here."""
         return isinstance(self._encoder, OnnxEncoder) and self._encoder.uses_gpu()
 
     def extract(self, contents: Sequence[Content]) -> list[tuple[Part, ...] | BadContent]:
         """Return one part for each text.
 
-        Its attribute `chunks` says in how many passages it was read, `reading` in which way it was
-        turned into plain text, where it was not.
+        Its attribute `chunks` is the number of its passages. `reading` is the way of conversion to
+        plain text, if it was not plain.
         """
         texts: list[NamedText] = []
         found: list[tuple[Part, ...] | BadContent | None] = []
@@ -107,7 +106,7 @@ def _parts(read: list[Passage] | BadContent, media_type: str) -> tuple[Part, ...
 
 
 def text_part(passages: Sequence[Passage], media_type: str) -> Part:
-    """Return the part that the passages of a whole text make."""
+    """Return the part for a whole text from its passages."""
     attributes: dict[str, object] = {"chunks": len(passages)}
     if media_type in READING:
         attributes["reading"] = READING[media_type]
@@ -115,9 +114,9 @@ def text_part(passages: Sequence[Passage], media_type: str) -> Part:
 
 
 class OnnxEncoder:
-    """Cuts texts into chunks of tokens that the network can read, all of nearly one length.
+    """Splits texts into chunks of nearly equal numbers of tokens, short enough for the network.
 
-    Chunks of equal length are read together, so nothing is ever padded.
+    A batch holds chunks of equal length, so nothing is padded.
     """
 
     def __init__(self, model: TextModel, *, threads: int) -> None:
@@ -134,12 +133,12 @@ class OnnxEncoder:
 
     def uses_gpu(self) -> bool:
         """Return whether the network would run on a GPU here."""
-        return self._model.gpu and cuda_is_there()
+        return self._model.gpu and has_cuda()
 
     def passages(self, text: str, *, name: str) -> list[Passage]:
-        """Return the chunks of a text, weighed by their tokens.
+        """Return the chunks of a text, weighted by their numbers of tokens.
 
-        Raises BadContent when it has no word, or hardly one that the model knows.
+        Raises BadContent if it has no words, or if the model does not know most of them.
         """
         (found,) = self.passages_of([NamedText(text, name)])
         if isinstance(found, BadContent):
@@ -148,54 +147,54 @@ class OnnxEncoder:
 
     def passages_of(self, texts: Sequence[NamedText]) -> list[list[Passage] | BadContent]:
         """Return what `passages` returns or raises for each text."""
-        cuts = [self._cut(one) for one in texts]
-        chunks = [one.tokens for some in cuts if isinstance(some, list) for one in some]
-        vectors = iter(self._embed(chunks))
+        chunked = [self._chunks(named) for named in texts]
+        tokens = [one.tokens for chunks in chunked if isinstance(chunks, list) for one in chunks]
+        vectors = iter(self._embed(tokens))
         return [
-            some
-            if isinstance(some, BadContent)
-            else [Passage(one.text, next(vectors), len(one.tokens), one.start) for one in some]
-            for some in cuts
+            chunks
+            if isinstance(chunks, BadContent)
+            else [Passage(one.text, next(vectors), len(one.tokens), one.start) for one in chunks]
+            for chunks in chunked
         ]
 
-    def _cut(self, one: NamedText) -> list[_Chunk] | BadContent:
-        read = self._loaded_tokenizer().encode(one.text, add_special_tokens=False)
-        trouble = self._trouble(read.ids, one)
-        if trouble is not None:
-            return trouble
-        places = read.offsets
+    def _chunks(self, named: NamedText) -> list[_Chunk] | BadContent:
+        encoding = self._loaded_tokenizer().encode(named.text, add_special_tokens=False)
+        problem = self._problem(encoding.ids, named)
+        if problem is not None:
+            return problem
+        spans = encoding.offsets
         found, first = [], 0
-        for tokens in cut(np.array(read.ids, np.int64)):
-            start, end = places[first][0], places[first + len(tokens) - 1][1]
-            found.append(_Chunk(one.text[start:end], start, tokens))
+        for tokens in cut(np.array(encoding.ids, np.int64)):
+            start, end = spans[first][0], spans[first + len(tokens) - 1][1]
+            found.append(_Chunk(named.text[start:end], start, tokens))
             first += len(tokens)
         return found
 
-    def _trouble(self, ids: Sequence[int], one: NamedText) -> BadContent | None:
+    def _problem(self, ids: Sequence[int], named: NamedText) -> BadContent | None:
         if not ids:
             return BadContent(
-                f"cannot read {one.name!r} as text: no words in its {len(one.text):,} characters; "
-                "remove it"
+                f"cannot read {named.name!r} as text: no words in its {len(named.text):,} "
+                "characters; remove it"
             )
         unknown = ids.count(self._model.unknown_id)
         if unknown > _UNKNOWN_SHARE * len(ids):
             return BadContent(
-                f"cannot read {one.name!r} as text: {unknown:,} of its {len(ids):,} words are in a "
-                f"script that {self._model.name} does not know; use "
+                f"cannot read {named.name!r} as text: {unknown:,} of its {len(ids):,} words are in "
+                f"a script that {self._model.name} does not know; use "
                 f"model={text_multilingual.NAME!r}, or remove it"
             )
         return None
 
     def _embed(self, chunks: Sequence[NDArray[np.int64]]) -> list[NDArray[np.float32]]:
-        """Return the vector of each chunk; those of one length go through the network together."""
+        """Return the vector of each chunk; the network runs chunks of equal length as a batch."""
         found: dict[int, NDArray[np.float32]] = {}
-        for together in _of_equal_length(chunks):
-            tokens = np.stack([chunks[place] for place in together])
+        for batch in _of_equal_length(chunks):
+            tokens = np.stack([chunks[place] for place in batch])
             start = np.full((len(tokens), 1), self._model.start_id)
             end = np.full((len(tokens), 1), self._model.end_id)
             ids = np.concatenate([start, tokens, end], axis=1)
             vectors = self._network.run(input_ids=ids, attention_mask=np.ones_like(ids))
-            found |= zip(together, vectors, strict=True)
+            found |= zip(batch, vectors, strict=True)
         return [found[place] for place in range(len(chunks))]
 
     def _loaded_tokenizer(self) -> Tokenizer:
@@ -209,7 +208,7 @@ class OnnxEncoder:
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """A piece of a text, the place of its first character, and its tokens."""
+    """A piece of a text, the position of its first character, and its tokens."""
 
     text: str
     start: int
@@ -217,7 +216,7 @@ class _Chunk:
 
 
 def _of_equal_length(chunks: Sequence[NDArray[np.int64]]) -> Iterator[list[int]]:
-    """Yield the places of chunks of one length, up to `_BATCH_TOKENS` of them or a single one."""
+    """Yield the indices of chunks of equal length, up to `_BATCH_TOKENS` tokens or one chunk."""
     by_length: dict[int, list[int]] = {}
     for place, chunk in enumerate(chunks):
         by_length.setdefault(len(chunk), []).append(place)
@@ -227,7 +226,7 @@ def _of_equal_length(chunks: Sequence[NDArray[np.int64]]) -> Iterator[list[int]]
 
 
 def cut(tokens: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Return the fewest chunks that hold the tokens, all of nearly the same length.
+    """Split tokens into as few chunks as possible, all of nearly the same length.
 
     >>> [len(chunk) for chunk in cut(np.zeros(130, np.int64))]
     [65, 65]

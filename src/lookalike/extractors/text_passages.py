@@ -1,4 +1,4 @@
-"""Passages: the pieces that a long text is read in, and the one vector that they make together."""
+"""Passages: the pieces into which a long text is split, and the pooling of their vectors."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from lookalike.extractors.base import Content, unit
 from lookalike.model import Space
 
 MAX_PASSAGES = 64
-"""Passages that are read of a long text; what comes after them does not count."""
+"""The number of passages that are read of a text; the rest of it is ignored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A piece of a text as a model read it.
+    """A piece of a text that a model encoded.
 
-    `vector` is float32 (dimension,) of unit length, `weight` how much it counts (tokens or
-    characters), `start` the place of its first character; `page` counts from 1, None where there
-    are no pages.
+    `vector` is float32 (dimension,) of unit length, `weight` its weight in the pooling (tokens or
+    characters), `start` the position of its first character; `page` counts from 1, None if the text
+    has no pages.
     """
 
     text: str
@@ -34,47 +34,48 @@ class Passage:
 
 
 class NamedText(NamedTuple):
-    """A text and the name of what it was read from."""
+    """A text and the name of its source, for messages."""
 
     text: str
     name: str
 
 
 class TextEncoder(Protocol):
-    """A text model with its way of cutting: the same text gives the same passages."""
+    """A text model with its chunking: the same text gives the same passages."""
 
     @property
     def space(self) -> Space:
-        """Where the vectors live; known without loading the model."""
+        """The embedding space of the vectors; known without loading the model."""
 
     def passages(self, text: str, *, name: str) -> list[Passage]:
         """Return the passages of a text, one or more, in order.
 
-        Raises BadContent, naming `name`, when there is no word in it that the model knows.
+        Raises BadContent, with `name`, if it has no word that the model knows.
         """
 
     def passages_of(self, texts: Sequence[NamedText]) -> list[list[Passage] | BadContent]:
-        """Return what `passages` returns or raises for each text; many cost less together."""
+        """Return what `passages` returns or raises for each text; faster than one by one."""
 
 
 @runtime_checkable
 class ShowsPassages(Protocol):
-    """An extractor that can say again what it has read; nothing of it is kept."""
+    """An extractor that can read the passages of a content again; they are not stored."""
 
     def passages(self, content: Content, part: str = "") -> list[Passage]:
         """Return the passages of one part of a content. Raises BadContent."""
 
 
 def pooled(passages: Sequence[Passage]) -> NDArray[np.float32]:
-    """Return the mean of the passages' vectors by their weights, float32 of unit length."""
+    """Return the weighted mean of the passages' vectors, float32 scaled to unit length."""
     vectors = np.stack([passage.vector for passage in passages])
     return unit(np.array([passage.weight for passage in passages], np.float32) @ vectors)
 
 
 def cut_evenly(text: str, room: int, most: int) -> list[tuple[int, int]]:
-    """Return the fewest spans of about `room` characters, at most `most`, cut between words.
+    """Cut a text between words into as few spans of about `room` characters as possible, at most
+    `most`; return their starts and ends.
 
-    Where no white space is near, as in Chinese, a span ends anywhere.
+    Where no white space is near, as in Chinese, a span may end anywhere.
 
     >>> cut_evenly("one two three four five six", 16, 64)
     [(0, 13), (13, 27)]
@@ -88,5 +89,5 @@ def cut_evenly(text: str, room: int, most: int) -> list[tuple[int, int]]:
 
 def _word_end(text: str, place: int, reach: int) -> int:
     near = text[place : place + reach]
-    gap = next((offset for offset, sign in enumerate(near) if sign.isspace()), 0)
+    gap = next((offset for offset, character in enumerate(near) if character.isspace()), 0)
     return place + gap

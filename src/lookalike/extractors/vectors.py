@@ -1,4 +1,4 @@
-"""Vectors that the user brings: checked, brought to unit length, passed on."""
+"""The extractor `passthrough`: vectors from the user, checked and scaled to unit length."""
 
 from __future__ import annotations
 
@@ -14,21 +14,17 @@ from lookalike.extractors.base import VECTOR_TYPE, Content, Extractor, Part, ext
 from lookalike.model import Space
 
 VERSION = "v1"
-"""Changes with every change of what is done to a vector."""
-
-MEDIA_TYPE = VECTOR_TYPE
-"""The bytes of such a blob are its numbers, float32, little-endian."""
-
+"""Changes whenever the processing of a vector changes: it is then another space."""
 
 MAX_DIMENSION = 65_536
-"""More no model gives, and the memory for a batch is taken by it."""
+"""The largest dimension: no model has more, and the memory of a batch grows with it."""
 
 
 def passthrough(dimension: int, name: str = "vectors") -> Extractor:
-    """Return the extractor for vectors that were made elsewhere.
+    """Return the extractor for vectors that were computed elsewhere.
 
-    `name` says by what, and is part of the space: vectors of two models never meet if they are
-    named apart. Raises BadSetting for an impossible dimension, and for a name that is not letters,
+    `name` names their model and is part of the space: vectors with different names are never
+    compared. Raises BadSetting for an impossible dimension, and for a name that is not letters,
     digits, `.`, `_` and `-`.
 
     >>> passthrough(2, "clip").space.name
@@ -48,7 +44,7 @@ def passthrough(dimension: int, name: str = "vectors") -> Extractor:
 
 
 class PassthroughExtractor:
-    """Checks each vector and brings it to unit length."""
+    """Checks each vector and scales it to unit length."""
 
     accepts = frozenset({"vector"})
 
@@ -73,9 +69,9 @@ class PassthroughExtractor:
         return (Part(unit(np.frombuffer(content.data, "<f4"))),)
 
     def _problem(self, content: Content) -> str:
-        """Return what is wrong and what to do, or nothing."""
-        if content.media_type != MEDIA_TYPE:
-            return f"its media type is {content.media_type}; give {MEDIA_TYPE}"
+        """Return what is wrong and what to do, or the empty text."""
+        if content.media_type != VECTOR_TYPE:
+            return f"its media type is {content.media_type}; give {VECTOR_TYPE}"
         size = 4 * self._dimension
         if len(content.data) != size:
             return (
@@ -92,18 +88,18 @@ class PassthroughExtractor:
 
 
 def unit_rows(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Return rows of `vectors` (n, d) at length 1, float32; none may be zero."""
+    """Return rows of `vectors` (n, d) scaled to length 1, float32; none may be zero."""
     wide = np.asarray(vectors, np.float64)
-    wide = wide / np.abs(wide).max(axis=1, keepdims=True)  # its square neither 0 nor inf
+    wide = wide / np.abs(wide).max(axis=1, keepdims=True)  # so that squares are neither 0 nor inf
     return np.asarray(wide / np.linalg.norm(wide, axis=1, keepdims=True), np.float32)
 
 
 def problems(vectors: NDArray[np.floating], dimension: int) -> dict[int, str]:
-    """Return what is wrong with rows of `vectors` (n, d), by row; raise BadVector for the shape."""
+    """Return what is wrong with rows of `vectors` (n, d), by row. Raises BadVector by shape."""
     if vectors.ndim != 2 or vectors.shape[1] != dimension:
         raise BadVector(
-            f"vectors of shape {vectors.shape} do not fit: (n, {dimension}) is needed here; "
-            "a space has one dimension for ever, another model needs another collection"
+            f"vectors have shape {vectors.shape}, and this collection needs (n, {dimension}); "
+            "use another collection for vectors of another model"
         )
     wrong = {}
     for row in np.flatnonzero(~np.isfinite(vectors).all(axis=1)).tolist():

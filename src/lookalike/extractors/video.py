@@ -1,8 +1,8 @@
-"""Frames: what a picture extractor makes of a video, still by still.
+"""Frames: how an extractor of pictures reads videos, by a sample of their frames.
 
-A video is decoded once, and a few frames of it are chosen as they pass: after every cut and every
-few seconds, unless they look like one that is chosen already. Only their vectors and thumbnails are
-kept, so memory stays the same however long the video is.
+It decodes a video once and chooses a few frames on the way: after every cut and every few seconds,
+except near-duplicates of frames seen before. It keeps only their vectors and thumbnails, so memory
+does not grow with the length of the video.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ OPTION = "frames"
 """The option of a collection's extractor that makes it read videos as well."""
 
 SAME_BELOW = 40
-"""Two frames are near-duplicates if no value of their glimpses differs by so much, of 255.
+"""Two frames are near-duplicates if no value of their 16 × 16 thumbnails differs by this, of 255.
 
-Measured on 480 pairs of 640 × 360 frames with noise, coded as H.264 at CRF 28: it parts standing
-and shaken shots (1 %) and changed exposure (6 %) from pans, cuts and small things that come into
+Measured on 480 pairs of 640 × 360 frames with noise, coded as H.264 at CRF 28: it separates still
+and shaky shots (1 %) and changed exposure (6 %) from pans, cuts and small objects that come into
 view with an area under the ROC curve of 1.00; difference hashes of 64 bits reach 0.90, mean
-absolute differences 0.85: what is small hardly moves a mean.
+absolute differences 0.85, because a small object hardly changes a mean.
 """
 
 MAX_FRAMES = 10_000
-_REMEMBERED = 4096  # glimpses: 6 MB
-_TOGETHER = 4  # stills extracted in one call: enough for a GPU, few enough for memory
+_MAX_SEEN = 4096  # glimpses: 6 MB
+_BATCH = 4  # stills extracted in one call: enough for a GPU, few enough for memory
 
 
 @dataclass(frozen=True, slots=True)
 class FrameSampling:
-    """Which frames of a video are chosen; `every_s` or `scene` may be None, for never.
+    """How to choose frames of a video; `every_s` or `scene` may be None, for never.
 
-    `every_s`: one is looked at each so many seconds. `scene`: and each one whose scene score is at
-    least this, from 0 to 1. Of more than `max_frames` every second one is dropped, again and again:
-    at least half as many are left, evenly over the whole video.
+    `every_s`: consider a frame every so many seconds. `scene`: also each frame whose scene score is
+    at least this, from 0 to 1. Whenever there are more than `max_frames`, every second one is
+    dropped: at least half of `max_frames` are left, evenly over the whole video.
     """
 
     every_s: float | None = 2.0
@@ -59,17 +59,17 @@ class FrameSampling:
 
     @classmethod
     def of(cls, option: Any) -> FrameSampling:
-        """Return what the option `frames` says: True, or a mapping. Raises BadSetting."""
+        """Return the sampling for the option `frames`: True, or a mapping. Raises BadSetting."""
         if option is True:
             return cls()
         if not isinstance(option, Mapping):
             raise BadSetting(
-                f"frames cannot be {option!r}; give true, false, or some of {_example()}"
+                f"frames cannot be {option!r}; give true, false, or keys of {_example()}"
             )
         known = [field.name for field in fields(cls)]
         for name in option:
             if name not in known:
-                raise BadSetting(f"frames has no {name!r}; it takes {', '.join(known)}")
+                raise BadSetting(f"frames has no option {name!r}; use {', '.join(known)}")
         sampling = cls(**option)
         sampling._check()
         return sampling
@@ -77,7 +77,7 @@ class FrameSampling:
     def _check(self) -> None:
         if self.every_s is None and self.scene is None:
             raise BadSetting(
-                "frames with neither every_s nor scene chooses no frame; give one of them"
+                "frames without every_s and scene would choose no frame; give one of them"
             )
         if self.every_s is not None and not _within(self.every_s, 0, math.inf):
             raise BadSetting(
@@ -96,10 +96,10 @@ class FrameSampling:
 
 
 def with_frames(inner: Extractor, option: Any) -> Extractor:
-    """Return an extractor that reads what `inner` reads, and videos as the option `frames` says.
+    """Return an extractor that reads what `inner` reads, and videos if the option `frames` is set.
 
-    Raises BadSetting for an impossible option and for an extractor that reads no pictures,
-    MissingExtra without PyAV.
+    Raises BadSetting for an impossible option and if `inner` does not read pictures, MissingExtra
+    without PyAV.
     """
     if option is False or option is None:
         return inner
@@ -108,19 +108,18 @@ def with_frames(inner: Extractor, option: Any) -> Extractor:
         read = " and ".join(kinds_named(inner.accepts))
         raise BadSetting(
             f"{inner.space.name.partition('.')[0]} reads {read}, "
-            "no pictures: it cannot take frames of a video; leave frames out"
+            "not pictures: it cannot read frames of a video; leave frames out"
         )
     check_extra()
     return FramesExtractor(inner, sampling)
 
 
 class FramesExtractor:
-    """Runs a picture extractor on chosen frames of videos; all else goes to it as it is.
+    """Runs a picture extractor on chosen frames of videos, and on other contents as they are.
 
-    A part of a frame has the key `t<ms>`, or `t<ms>/<its own key>`, and the attributes `time_ms`,
-    `frame` (its number, from 0), those of its own, and a `note` where something of the video is
-    missing. Frames that the picture extractor refuses have no parts; if it refuses all, so does
-    this one.
+    A part of a frame has the key `t<ms>`, or `t<ms>/<its own key>`, its own attributes, `time_ms`,
+    `frame` (the frame's number, from 0), and a `note` if some of the video is missing. Frames that
+    the picture extractor refuses have no parts; if it refuses all, this one refuses the video.
     """
 
     def __init__(self, inner: Extractor, sampling: FrameSampling) -> None:
@@ -129,12 +128,12 @@ class FramesExtractor:
 
     @property
     def space(self) -> Space:
-        """That of the picture extractor: photos and frames can be compared."""
+        """The space of the picture extractor: photos and frames can be compared."""
         return self._inner.space
 
     @property
     def accepts(self) -> frozenset[str]:
-        """What the picture extractor reads, and videos."""
+        """The media types that the picture extractor reads, and videos."""
         return self._inner.accepts | {"video"}
 
     def uses_gpu(self) -> bool:
@@ -155,7 +154,7 @@ class FramesExtractor:
         with Video(content) as video:
             for frame in video.frames():
                 if chosen.takes(frame):
-                    self._extract_stills(content, chosen.waiting(_TOGETHER))
+                    self._extract_stills(content, chosen.waiting(_BATCH))
             self._extract_stills(content, chosen.waiting(1))
             note = {"note": video.note} if video.note else {}
         refusals = [still.refusal for still in chosen.stills if still.refusal is not None]
@@ -168,7 +167,7 @@ class FramesExtractor:
         )
 
     def _extract_stills(self, content: Content, stills: Sequence[_Still]) -> None:
-        """Give stills their parts, or the reason why they have none, for their pictures."""
+        """Set the parts of stills, or the reason why they have none, and release their pictures."""
         outcomes = self._inner.extract(
             [
                 Content(
@@ -191,7 +190,7 @@ class FramesExtractor:
 
 @dataclass(slots=True)
 class _Still:
-    """A chosen frame: a picture, until its parts are there."""
+    """A chosen frame. It holds its picture until its parts are extracted."""
 
     index: int
     time_ms: int
@@ -200,7 +199,7 @@ class _Still:
     refusal: BadContent | None = None
 
     def locate(self, part: Part) -> Part:
-        """Return a part of the still as a part of the video, with a small picture of it."""
+        """Return a part of the still as a part of the video, with a thumbnail of it."""
         picture = part.picture or self.picture
         assert picture is not None
         box: Any = part.attributes.get("box")
@@ -215,25 +214,25 @@ class _Still:
 
 
 class _Chosen:
-    """The frames of one video that are chosen, in order."""
+    """The chosen frames of one video, in order."""
 
     def __init__(self, sampling: FrameSampling) -> None:
         self.stills: list[_Still] = []
         self._sampling = sampling
-        self._before: NDArray[np.int16] | None = None
+        self._previous: NDArray[np.int16] | None = None
         self._change = 0.0
-        self._looked_ms: int | None = None
-        self._seen: deque[NDArray[np.int16]] = deque(maxlen=_REMEMBERED)
+        self._considered_ms: int | None = None
+        self._seen: deque[NDArray[np.int16]] = deque(maxlen=_MAX_SEEN)
         self._rank = -1
         self._step = 1
 
     def takes(self, frame: Frame) -> bool:
-        """Return whether a frame is chosen, now that it passes."""
+        """Return whether the next frame of the video is chosen; if it is, add it."""
         glimpse = frame.glimpse()
         if not self._due(frame.time_ms, self._scene_score(glimpse)):
             return False
-        self._looked_ms = frame.time_ms
-        if self._seen_before(glimpse) or any(one.time_ms == frame.time_ms for one in self.stills):
+        self._considered_ms = frame.time_ms
+        if self._is_duplicate(glimpse) or any(one.time_ms == frame.time_ms for one in self.stills):
             return False
         self._seen.append(glimpse)
         self._rank += 1
@@ -246,40 +245,40 @@ class _Chosen:
         return True
 
     def waiting(self, at_least: int) -> list[_Still]:
-        """Return the stills that have no parts yet; none if they are fewer than that."""
+        """Return the stills that have no parts yet; none if they are fewer than `at_least`."""
         found = [still for still in self.stills if still.picture is not None]
         return found if len(found) >= at_least else []
 
     def _due(self, time_ms: int, score: float) -> bool:
         every_s, scene = self._sampling.every_s, self._sampling.scene
-        if self._looked_ms is None:
+        if self._considered_ms is None:
             return True
-        if every_s is not None and abs(time_ms - self._looked_ms) >= 1000 * every_s:
+        if every_s is not None and abs(time_ms - self._considered_ms) >= 1000 * every_s:
             return True
         return scene is not None and score >= scene
 
-    def _seen_before(self, glimpse: NDArray[np.int16]) -> bool:
-        """Return whether a frame looks like one that was new, chosen in the end or not."""
+    def _is_duplicate(self, glimpse: NDArray[np.int16]) -> bool:
+        """Return whether a frame is a near-duplicate of an earlier one, chosen or dropped later."""
         if not self._seen:
             return False
         differences = np.abs(np.stack(self._seen) - glimpse)
         return bool((differences.max(axis=(1, 2, 3)) < SAME_BELOW).any())
 
     def _scene_score(self, glimpse: NDArray[np.int16]) -> float:
-        """Return how much a frame looks like the first of a new scene, from 0 to 1.
+        """Return the score that a frame is the first of a new scene, from 0 to 1.
 
-        As FFmpeg's filter `select` has it: the mean absolute difference from the frame before, or
-        the change of that where it is less, as a share of 100: steady movement is no cut.
+        As in FFmpeg's filter `select`: the mean absolute difference from the previous frame, or the
+        change of that difference if it is smaller, divided by 100: steady movement is not a cut.
         """
-        before = glimpse if self._before is None else self._before
-        change = float(np.abs(glimpse - before).mean())
+        previous = glimpse if self._previous is None else self._previous
+        change = float(np.abs(glimpse - previous).mean())
         score = min(change, abs(change - self._change)) / 100
-        self._before, self._change = glimpse, change
+        self._previous, self._change = glimpse, change
         return min(score, 1.0)
 
 
 def _within(value: object, above: float, up_to: float) -> bool:
-    """Return whether a value is a finite number in a range."""
+    """Return whether a value is a finite number above `above`, and at most `up_to`."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return math.isfinite(value) and above < value <= up_to

@@ -1,7 +1,7 @@
-"""Videos: opened without trust, decoded a frame at a time, upright, each with its time.
+"""Decodes untrusted videos frame by frame: upright pictures, each with its time.
 
-The bytes decide what is read, not a name: only the containers in `_CONTAINERS` are tried, and none
-may open another file or address, as a playlist would. Needs the extra `video`.
+The bytes decide the format, not the file name: only the containers in `_CONTAINERS` are tried, and
+none may open another file or address, as a playlist would. Needs the extra `video`.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 GLIMPSE_SIDE = 16
-"""Pixels a side of a glimpse of a frame."""
+"""Width and height in pixels of a glimpse: a small copy of a frame, to compare frames."""
 
 _CONTAINERS = "asf,avi,flv,ivf,m4v,matroska,mov,mpeg,mpegts,mpegvideo,mxf,ogg"
-_USUAL_RATE = 25  # frames a second, for a stream that tells neither times nor rate
-_LOSS_MS = 1000  # what is missing at the end, in ms and as a share, before it is said:
+_USUAL_RATE = 25  # frames per second, for a stream with neither times nor a rate
+_LOSS_MS = 1000  # a shorter loss at the end, in ms or as a share, is not noted, because
 _LOSS_SHARE = 0.05  # the length that a file declares is not exact
 
 
@@ -41,7 +41,7 @@ def is_video(content: Content) -> bool:
 
 
 def check_extra() -> None:
-    """Raise MissingExtra unless PyAV is there; it is not loaded."""
+    """Raise MissingExtra unless PyAV is installed; do not import it."""
     if find_spec("av") is None:
         raise MissingExtra.named("reading videos", "video")
 
@@ -56,12 +56,12 @@ class Frame:
     reformatter: VideoReformatter
 
     def glimpse(self) -> NDArray[np.int16]:
-        """Return the frame, not yet upright, as RGB (16, 16, 3) from 0 to 255: means of areas.
+        """Return the frame, not yet upright, as RGB (16, 16, 3) from 0 to 255, by area means.
 
-        Signed, so that two can be subtracted.
+        int16, so that two can be subtracted.
         """
         side = GLIMPSE_SIDE
-        scale = self.reformatter.reformat  # shared by all frames: it remembers its tables
+        scale = self.reformatter.reformat  # shared by all frames: it caches its tables
         small = scale(self.decoded, side, side, "rgb24", interpolation="AREA")
         return small.to_ndarray().astype(np.int16)
 
@@ -75,10 +75,10 @@ class Frame:
 
 
 class Video:
-    """A video, open for one reader: a context manager.
+    """An open video for one reader; a context manager.
 
-    Opening raises MissingExtra without PyAV, and BadContent for what is no video, has sound only,
-    or has frames of more than the content's `max_pixels`.
+    Opening raises MissingExtra without PyAV, and BadContent if the content is not a video, has only
+    sound, or has frames of more than the content's `max_pixels`.
     """
 
     def __init__(self, content: Content) -> None:
@@ -88,7 +88,7 @@ class Video:
         self._content = content
         self._container = _open(content)
         try:
-            self._stream = self._moving_pictures()
+            self._stream = self._video_stream()
             self._check_size(self._stream.width, self._stream.height)
         except BadContent:
             self._container.close()
@@ -106,7 +106,7 @@ class Video:
         self._container.close()
 
     def frames(self) -> Iterator[Frame]:
-        """Yield the frames as they are shown, without damaged ones.
+        """Yield the frames in the order of display, without damaged ones.
 
         Raises BadContent at the end if there was none.
         """
@@ -124,10 +124,9 @@ class Video:
             )
 
     def frames_near(self, time_ms: int) -> Iterator[Frame]:
-        """Yield the frames from the last one before a time that can be decoded without others.
+        """Yield the frames from the last key frame before a time; indices count from there.
 
-        Their indices begin there. Some containers can only come near, or start after it; there
-        may be none.
+        Some containers can only seek near it, or start after it; there may be no frames.
         """
         from av import FFmpegError
 
@@ -139,21 +138,21 @@ class Video:
 
     @property
     def note(self) -> str:
-        """What is to be said of a video, now that it is read; nothing if all of it was there."""
+        """What was missing in the video, after all frames are read; the empty text if nothing."""
         declared = self._declared_ms()
         if declared - self._end_ms > max(_LOSS_MS, _LOSS_SHARE * declared):
             seconds = f"{self._end_ms / 1000:.1f} s of {declared / 1000:.1f} s"
-            return f"the video breaks off after {seconds}; what comes before is used"
-        return "parts of the video are damaged and left out" if self._damaged else ""
+            return f"the video breaks off after {seconds}; the part before it is used"
+        return "damaged parts of the video were skipped" if self._damaged else ""
 
-    def _moving_pictures(self) -> VideoStream:
-        """Return the first stream that is a video, not the cover of a song."""
+    def _video_stream(self) -> VideoStream:
+        """Return the first video stream that is not the cover image of a song."""
         from av.stream import Disposition
 
         for stream in self._container.streams.video:
             if not stream.disposition & Disposition.attached_pic:
                 return stream
-        raise unreadable(self._content, "it has no moving pictures", "give a video or remove it")
+        raise unreadable(self._content, "it has no video stream", "give a video or remove it")
 
     def _decoded(self) -> Iterator[VideoFrame]:
         from av import FFmpegError
@@ -169,7 +168,7 @@ class Video:
                 return
             try:
                 decoded = packet.decode()
-            except FFmpegError:  # the next one may be sound
+            except FFmpegError:  # the next one may be intact
                 self._damaged = True
                 continue
             for frame in decoded:
@@ -178,19 +177,19 @@ class Video:
                     yield frame
 
     def _time_ms(self, decoded: VideoFrame, index: int) -> int:
-        """Return when a frame is shown: what it says itself, for frames may last differently."""
+        """Return a frame's time in ms: its time stamp, because frames' durations may differ."""
         if decoded.pts is None or decoded.time_base is None:
             return round(1000 * index / (self._stream.average_rate or _USUAL_RATE))
         start = self._stream.start_time or 0
         return max(0, round(1000 * (decoded.pts - start) * decoded.time_base))
 
     def _declared_ms(self) -> int:
-        """Return the length that the file tells of its pictures; 0 if it does not."""
+        """Return the length of the video stream in ms that the file declares; 0 if it does not."""
         stream = self._stream
         if stream.duration is not None and stream.time_base is not None:
             return round(1000 * stream.duration * stream.time_base)
-        alone = len(self._container.streams) == 1  # else the sound may be what lasts so long
-        return (self._container.duration or 0) // 1000 if alone else 0
+        single = len(self._container.streams) == 1  # else the length may be that of the sound
+        return (self._container.duration or 0) // 1000 if single else 0
 
     def _check_size(self, width: int, height: int) -> None:
         limit = self._content.max_pixels
@@ -201,7 +200,7 @@ class Video:
 
 
 def picture_at(content: Content, time_ms: int) -> Image:
-    """Return what a video shows at a time, upright; after its end, its last frame.
+    """Return the frame that a video shows at a time, upright; after its end, the last one.
 
     Raises as `Video` does.
     """
@@ -209,7 +208,7 @@ def picture_at(content: Content, time_ms: int) -> Image:
         found = _first_from(time_ms, video.frames_near(time_ms))
         if found is not None and found.time_ms == time_ms:
             return found.picture()
-    with Video(content) as video:  # not every container can be entered in the middle
+    with Video(content) as video:  # not every container can seek
         found = _first_from(time_ms, video.frames())
         assert found is not None
         return found.picture()
@@ -234,7 +233,7 @@ def _open(content: Content) -> InputContainer:
     except av.FFmpegError as error:
         raise unreadable(
             content,
-            f"its {len(content.data):,} bytes are no video, or it is cut off ({error.strerror})",
+            f"its {len(content.data):,} bytes are not a video, or it is cut off ({error.strerror})",
             "open it in a player, then upload it again or remove it",
         ) from error
 
@@ -253,18 +252,18 @@ def _refuse(url: str, *_: Any) -> Any:
 
 
 def _turn(decoded: VideoFrame) -> Any:
-    """Return Pillow's transposition for what a frame's display matrix says; None for none.
+    """Return Pillow's transposition for a frame's display matrix; None if there is none.
 
     The matrix is nine int32, by rows (a, b, u, c, d, v, x, y, w): a point (p, q) is shown at
-    (a p + c q, b p + d q) (FFmpeg, libavutil/display.h). Other than quarter turns are left out.
+    (a p + c q, b p + d q) (FFmpeg, libavutil/display.h). Only quarter turns are handled.
     """
     from av.sidedata.sidedata import Type
     from PIL.Image import Transpose
 
-    beside: Any = decoded.side_data  # PyAV declares one kind only
-    if Type.DISPLAYMATRIX not in beside:
+    side_data: Any = decoded.side_data  # the types of PyAV know only one kind
+    if Type.DISPLAYMATRIX not in side_data:
         return None
-    matrix = np.frombuffer(bytes(beside[Type.DISPLAYMATRIX]), np.int32)
+    matrix = np.frombuffer(bytes(side_data[Type.DISPLAYMATRIX]), np.int32)
     return {
         (-1, 0, 0, 1): Transpose.FLIP_LEFT_RIGHT,
         (1, 0, 0, -1): Transpose.FLIP_TOP_BOTTOM,

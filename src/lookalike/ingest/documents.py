@@ -15,7 +15,7 @@ from ulid import ULID
 
 from lookalike.catalog.objects import REGIONS, is_forgotten, places
 from lookalike.catalog.resources import CollectionRow, dig
-from lookalike.catalog.spaces import delete_stale_findings, in_force_now
+from lookalike.catalog.spaces import delete_stale_findings, is_still_current
 from lookalike.catalog.vocabulary import Vocabulary
 from lookalike.decisions.operations import LabelStatement, Operations, Running
 from lookalike.errors import BadInput, Conflict
@@ -40,9 +40,9 @@ class Home:
 
         Labels, which are events, and regions, which are documents, are left out.
         """
-        kept = self.row.passed(metadata)
         left_out = {*self.fields, REGIONS}
-        return {name: value for name, value in kept.items() if name not in left_out}
+        values = self.row.passed(metadata)
+        return {name: value for name, value in values.items() if name not in left_out}
 
     def given_labels(
         self, metadata: Mapping[str, Any], said_by: Collection[str]
@@ -51,14 +51,14 @@ class Home:
 
         The origin is human if `said_by` has their key, else import.
         """
-        given = {}
+        labels = {}
         for name, pk in self.fields.items():
             source = self.row.source_of(name)
             with suppress(BadInput):  # an invalid label stays in the object's metadata
                 label = label_in(dig(metadata, source))
                 if label is not None:
-                    given[pk] = (label, Origin.HUMAN if source in said_by else Origin.IMPORT)
-        return given
+                    labels[pk] = (label, Origin.HUMAN if source in said_by else Origin.IMPORT)
+        return labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,53 +112,53 @@ def write_documents(
     if not new:
         return 0
     txn = running.txn
-    if not in_force_now(txn, target.space):
+    if not is_still_current(txn, target.space):
         raise Conflict(
-            f"the collection {target.name!r} has changed its extractor meanwhile; nothing was "
-            f"written to {target.space.name}: do the same again"
+            f"the collection {target.name!r} has switched to another extractor meanwhile; nothing "
+            f"was written to {target.space.name}: run the same command again"
         )
-    target = _with_fields_now(txn, target)
+    target = _with_current_fields(txn, target)
     known = _known(txn, target.pk, [one.object_pk for one in new])
-    again = [(pk, one) for one in new if (pk := known.get((one.object_pk, one.part.key)))]
-    fresh = [one for one in new if (one.object_pk, one.part.key) not in known] if again else new
-    fresh = _without_forgotten(txn, fresh)
-    if not again and not fresh:
+    existing = [(pk, one) for one in new if (pk := known.get((one.object_pk, one.part.key)))]
+    added = [one for one in new if (one.object_pk, one.part.key) not in known] if existing else new
+    added = _without_forgotten(txn, added)
+    if not existing and not added:
         return 0
     txn.update(
         schema.document,
         [
             {"pk": pk, "sha256": bytes.fromhex(one.sha256), "attributes": dict(one.part.attributes)}
-            for pk, one in again
+            for pk, one in existing
         ],
     )
     delete_stale_findings(txn, target.pk, [one.object_pk for one in new])
-    rows = [_row(target, one) | {"arrived_in": running.pk} for one in fresh]
-    if len(target.row.bucket_pks) > 1 or any(one.part.key for one in fresh):
-        _make_ids_unique(txn, target, fresh, rows)
+    rows = [_row(target, one) | {"arrived_in": running.pk} for one in added]
+    if len(target.row.bucket_pks) > 1 or any(one.part.key for one in added):
+        _make_ids_unique(txn, target, added, rows)
     made = txn.insert_returning(schema.document, rows)
-    pks = np.array([*(pk for pk, _ in again), *made], np.int64)
-    vectors = np.stack([one.part.vector for one in (*(one for _, one in again), *fresh)])
+    pks = np.array([*(pk for pk, _ in existing), *made], np.int64)
+    vectors = np.stack([one.part.vector for one in (*(one for _, one in existing), *added)])
     order = np.argsort(pks)
     txn.append_vectors(target.space, pks[order], vectors[order].astype(np.float16))
     for field_pk in target.fields.values():
-        operations.add_documents(running, field_pk, pks[order].tolist(), [pk for pk, _ in again])
-    given = ((pk, one.metadata, one.said_by) for pk, one in zip(made, fresh, strict=True))
-    import_labels(operations, running, target, given)
+        operations.add_documents(running, field_pk, pks[order].tolist(), [pk for pk, _ in existing])
+    arrived = ((pk, one.metadata, one.said_by) for pk, one in zip(made, added, strict=True))
+    import_labels(operations, running, target, arrived)
     if target.row.options.get("suggest") is True:
-        _suggest_detected(operations, running, target, dict(zip(made, fresh, strict=True)))
+        _suggest_detected(operations, running, target, dict(zip(made, added, strict=True)))
     return len(pks)
 
 
 def _without_forgotten(txn: Txn, new: Sequence[NewDocument]) -> Sequence[NewDocument]:
     """Return the new documents without those of forgotten parts."""
     objects = {one.object_pk for one in new if one.part.key}
-    gone = places(txn, sorted(objects)) if objects else {}
-    if not gone:
+    forgotten = places(txn, sorted(objects)) if objects else {}
+    if not forgotten:
         return new
     return [
         one
         for one in new
-        if not is_forgotten(gone, one.object_pk, one.sha256, one.part.key, one.part.attributes)
+        if not is_forgotten(forgotten, one.object_pk, one.sha256, one.part.key, one.part.attributes)
     ]
 
 
@@ -166,17 +166,17 @@ def _suggest_detected(
     operations: Operations, running: Running, target: Target, new: Mapping[int, NewDocument]
 ) -> None:
     """Suggest the classes from a detector, in the first label field; they are no references."""
-    lines = []
+    statements = []
     for pk, one in new.items():
         with suppress(BadInput):  # an invalid label stays an attribute only
             label = label_in(one.part.attributes.get("detected"))
             if label is not None:
-                lines.append(LabelStatement(pk, EventKind.SUGGESTED, label, Origin.IMPORT))
-    if lines and target.fields:
-        operations.append(running, min(target.fields.values()), lines)
+                statements.append(LabelStatement(pk, EventKind.SUGGESTED, label, Origin.IMPORT))
+    if statements and target.fields:
+        operations.append(running, min(target.fields.values()), statements)
 
 
-def _with_fields_now(txn: Txn, target: Target) -> Target:
+def _with_current_fields(txn: Txn, target: Target) -> Target:
     """Return a collection with its current label fields: one may have been added meanwhile."""
     table = schema.field
     rows = txn.rows(select(table.c.name, table.c.pk).where(table.c.collection_pk == target.pk))
@@ -193,21 +193,19 @@ def import_labels(
 
     A label outside a closed set is only suggested, with the reason in `refused`.
     """
-    said: dict[int, list[LabelStatement]] = {}
+    by_field: dict[int, list[LabelStatement]] = {}
     vocabularies = {pk: Vocabulary(running.txn, pk) for pk in home.fields.values()}
     outside: dict[int, str] = {}
     for pk, metadata, said_by in documents if home.fields else ():
         for field_pk, (label, origin) in home.given_labels(metadata, said_by).items():
-            line = LabelStatement(pk, EventKind.LABELLED, label, origin)
+            statement = LabelStatement(pk, EventKind.LABELLED, label, origin)
             if (reason := vocabularies[field_pk].why_outside(label)) is not None:
-                line, outside[pk] = (
-                    LabelStatement(pk, EventKind.SUGGESTED, label, Origin.IMPORT),
-                    reason,
-                )
-            said.setdefault(field_pk, []).append(line)
-    for field_pk, lines in said.items():
-        operations.append(running, field_pk, lines)
-        running.by_person += sum(line.kind is EventKind.LABELLED for line in lines)
+                statement = LabelStatement(pk, EventKind.SUGGESTED, label, Origin.IMPORT)
+                outside[pk] = reason
+            by_field.setdefault(field_pk, []).append(statement)
+    for field_pk, statements in by_field.items():
+        operations.append(running, field_pk, statements)
+        running.by_person += sum(one.kind is EventKind.LABELLED for one in statements)
     table = schema.document
     query = select(table.c.pk, table.c.id).where(one_of(table.c.pk, outside))
     running.refused |= {row.id: outside[row.pk] for row in running.txn.rows(query)}

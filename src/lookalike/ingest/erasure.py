@@ -16,7 +16,7 @@ from lookalike.model import EventKind, Origin
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, one_of
 
-_SAID = (Origin.HUMAN, Origin.IMPORT, Origin.PROMOTED)
+_GIVEN = (Origin.HUMAN, Origin.IMPORT, Origin.PROMOTED)
 
 
 def erase_documents(
@@ -34,8 +34,8 @@ def erase_documents(
     labels = _erase_label_states(operations, running, collections, pks)
     vectors = 0
     for collection_pk in collections:
-        gone = [row.pk for row in rows if row.collection_pk == collection_pk]
-        vectors += erase_everywhere(txn, collection_pk, np.array(gone, np.int64))
+        own = [row.pk for row in rows if row.collection_pk == collection_pk]
+        vectors += erase_everywhere(txn, collection_pk, np.array(own, np.int64))
     events = txn.execute(
         update(event)
         .where(one_of(event.c.document_pk, pks))
@@ -60,14 +60,16 @@ def removed_parts(
     """
     document, event = schema.document, schema.event
     query = select(document.c.pk, document.c.object_pk, document.c.part)
-    here = document.c.collection_pk == collection_pk
-    rows = snapshot.rows(query.where(here, one_of(document.c.object_pk, parts)))
-    gone = {row.pk: row.object_pk for row in rows if row.part not in parts[row.object_pk]}
-    found = [pk for pk, object_pk in gone.items() if object_pk not in given]
-    said = select(event.c.document_pk).distinct().where(event.c.origin.in_(_SAID))
-    spoken = said.where(event.c.kind != EventKind.SUGGESTED, one_of(event.c.document_pk, found))
-    kept = {row.document_pk for row in snapshot.rows(spoken)} if found else set()
-    return [pk for pk in gone if pk not in kept]
+    in_collection = document.c.collection_pk == collection_pk
+    rows = snapshot.rows(query.where(in_collection, one_of(document.c.object_pk, parts)))
+    removed = {row.pk: row.object_pk for row in rows if row.part not in parts[row.object_pk]}
+    found = [pk for pk, object_pk in removed.items() if object_pk not in given]
+    labelled = select(event.c.document_pk).distinct().where(event.c.origin.in_(_GIVEN))
+    labelled = labelled.where(
+        event.c.kind != EventKind.SUGGESTED, one_of(event.c.document_pk, found)
+    )
+    kept = {row.document_pk for row in snapshot.rows(labelled)} if found else set()
+    return [pk for pk in removed if pk not in kept]
 
 
 def _erase_label_states(
@@ -79,18 +81,19 @@ def _erase_label_states(
     fields = [row.pk for row in txn.rows(own)]
     query = select(table.c.field_pk, table.c.document_pk, table.c.label)
     rows = txn.rows(query.where(table.c.field_pk.in_(fields), one_of(table.c.document_pk, pks)))
-    gone: dict[int, list[int]] = {}
+    by_field: dict[int, list[int]] = {}
     for row in rows:
-        gone.setdefault(row.field_pk, []).append(row.document_pk)
+        by_field.setdefault(row.field_pk, []).append(row.document_pk)
     with ExitStack() as stack:
-        for field_pk, documents in sorted(gone.items()):
-            state, doomed = running.decider(field_pk).state, np.array(documents, np.int64)
-            company = state.image_groups.of(doomed).tolist()
-            stack.enter_context(operations.changing(running, field_pk, company))
-            state.forget_documents(doomed)
-        for erased in (table, schema.rejection, schema.draw, schema.sheet):
-            here = erased.c.field_pk.in_(fields)
-            txn.execute(delete(erased).where(here, one_of(erased.c.document_pk, pks)))
-    for pk in sorted({*gone, *(pk for field_pk in gone for pk in dependents(txn, field_pk))}):
+        for field_pk, documents in sorted(by_field.items()):
+            state, erased = running.decider(field_pk).state, np.array(documents, np.int64)
+            same_images = state.image_groups.of(erased).tolist()
+            stack.enter_context(operations.changing(running, field_pk, same_images))
+            state.forget_documents(erased)
+        for rows_of in (table, schema.rejection, schema.draw, schema.sheet):
+            in_fields = rows_of.c.field_pk.in_(fields)
+            txn.execute(delete(rows_of).where(in_fields, one_of(rows_of.c.document_pk, pks)))
+    affected = {*by_field, *(pk for field_pk in by_field for pk in dependents(txn, field_pk))}
+    for pk in sorted(affected):
         txn.execute(update(field).where(field.c.pk == pk).values(epoch=field.c.epoch + 1))
     return sum(row.label is not None for row in rows)

@@ -44,7 +44,7 @@ class PendingObject:
     metadata: Mapping[str, Any]
     blob: Blob | None
     said_by: Collection[str]
-    nothing: bool
+    has_no_input: bool
     """Whether the object has no input for this collection, which is not an error."""
 
     beside: Mapping[str, Blob | None] = field(default_factory=dict)
@@ -56,23 +56,23 @@ class PendingObject:
 
         An invalid value becomes a region without a valid box, which is refused.
         """
-        given = self.metadata.get(REGIONS)
-        if not isinstance(given, list):
+        regions = self.metadata.get(REGIONS)
+        if not isinstance(regions, list):
             return None
-        return [one if isinstance(one, Mapping) else {"box": one} for one in given]
+        return [one if isinstance(one, Mapping) else {"box": one} for one in regions]
 
     @property
     def content(self) -> str:
         """Return the key of the content: equal contents are extracted once."""
         assert self.blob is not None, "it has no content"
-        if self.alone:
+        if self.is_single_input:
             return self.blob.sha256
-        beside = {name: one and one.sha256 for name, one in self.beside.items()}
-        given = json.dumps([self.regions, beside], sort_keys=True).encode()
-        return f"{self.blob.sha256} {hashlib.sha256(given).hexdigest()}"
+        beside = {name: blob and blob.sha256 for name, blob in self.beside.items()}
+        others = json.dumps([self.regions, beside], sort_keys=True).encode()
+        return f"{self.blob.sha256} {hashlib.sha256(others).hexdigest()}"
 
     @property
-    def alone(self) -> bool:
+    def is_single_input(self) -> bool:
         """Return whether the blob is the only input."""
         return self.regions is None and not self.beside
 
@@ -122,12 +122,12 @@ def tasks_of(waiting: Sequence[PendingObject]) -> Iterator[list[PendingObject]]:
         yield task
 
 
-def not_read(name: str, media_type: str, accepted: Collection[str]) -> str:
+def unsupported_type(name: str, media_type: str, accepted: Collection[str]) -> str:
     """Return the error for a content type that the extractor does not accept, with a remedy."""
     wanted = " or ".join(kinds_named(accepted))
     cure = "add it to a collection with another extractor"
     if media_type.startswith("video/") and "image" in accepted:
-        cure = "make a collection whose extractor has the option frames, which reads videos as well"
+        cure = "make a collection whose extractor has the option frames, which also reads videos"
     return f"{name!r} is {media_type}, and this collection extracts {wanted}; {cure}"
 
 
@@ -174,11 +174,11 @@ def chosen_inputs(
         free = (blob for blob in found if blob.property not in inputs.values())
         fitting = (blob for blob in free if accepts(member, blob.media_type))
         chosen[name] = next(mapped if name in inputs else fitting, None)
-    given = [blob for blob in chosen.values() if blob is not None]
-    if not given:
+    inputs_found = [blob for blob in chosen.values() if blob is not None]
+    if not inputs_found:
         return (found[0] if found else None), {}
-    pictures = (blob for blob in given if blob.media_type.startswith("image/"))
-    first = next(pictures, given[0])
+    pictures = (blob for blob in inputs_found if blob.media_type.startswith("image/"))
+    first = next(pictures, inputs_found[0])
     return first, {name: blob for name, blob in chosen.items() if blob != first}
 
 
@@ -188,7 +188,7 @@ def read_pending(
     """Read the inputs of an object for an extractor. Raises BadContent."""
     assert one.blob is not None
     if not accepts(extractor, one.blob.media_type):
-        raise BadContent(not_read(one.name, one.blob.media_type, extractor.accepts))
+        raise BadContent(unsupported_type(one.name, one.blob.media_type, extractor.accepts))
     inputs = (one.blob, one.beside)
     return read_content(one.name, inputs, read, max_pixels=max_pixels, regions=one.regions)
 
@@ -251,15 +251,15 @@ def extracted_before(
         owner = (row.collection_pk, row.object_pk)
         if owners.setdefault(digest, owner) != owner:
             continue
-        its_space = StoredSpace(row.pk_1, row.name, row.dimension, row.generation)
-        vector = snapshot.vectors(its_space, np.array([row.pk]))[0].astype(np.float32)
+        space = StoredSpace(row.pk_1, row.name, row.dimension, row.generation)
+        vector = snapshot.vectors(space, np.array([row.pk]))[0].astype(np.float32)
         parts.setdefault(digest, []).append(Part(vector, row.part, row.attributes))
     return {digest: tuple(found) for digest, found in parts.items()}
 
 
 # --- executors: threads of this process, or a cluster --------------------------------------------
 
-_PATIENCE_S = 2.0
+_WAIT_S = 2.0
 
 Task = Sequence[PendingObject]
 Results = list[tuple[str, Done]]
@@ -302,14 +302,14 @@ class View:
 class ExecutorContext:
     """What a remote executor needs from the local process.
 
-    `here` extracts a task in this process. `keep` stores the views of a content.
+    `extract_locally` extracts a task in this process. `keep_views` stores the views of a content.
     """
 
     target: Target
     blobs: Blobs
     max_pixels: int
-    here: Callable[[Task], Results]
-    keep: Callable[[PendingObject, Done, Sequence[View]], None]
+    extract_locally: Callable[[Task], Results]
+    keep_views: Callable[[PendingObject, Done, Sequence[View]], None]
 
 
 class Engine(Protocol):
@@ -339,7 +339,7 @@ class ThreadExecutor:
 
     def results(self) -> Results:
         """Wait for a short time and return the finished results."""
-        ready, self._running = wait(self._running, timeout=_PATIENCE_S, return_when=FIRST_COMPLETED)
+        ready, self._running = wait(self._running, timeout=_WAIT_S, return_when=FIRST_COMPLETED)
         return [result for future in ready for result in future.result()]
 
     def drop(self) -> None:

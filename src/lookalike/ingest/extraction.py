@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
 from lookalike.catalog.objects import finish, mark_pending, places, unshown
-from lookalike.catalog.spaces import delete_stale_findings, in_force_now
+from lookalike.catalog.spaces import delete_stale_findings, is_still_current
 from lookalike.catalog.tasks import Heartbeat, end, has_died, lease_end, new_owner, time_of
 from lookalike.content.blobs import Blobs, Thumbnails
 from lookalike.content.boxes import view_of
@@ -136,7 +136,7 @@ class Extraction:
     def _claim(self, target: Target) -> list[PendingObject]:
         table, object_ = schema.extraction, schema.object_
         with self._store.claim() as txn:
-            if not in_force_now(txn, target.space):
+            if not is_still_current(txn, target.space):
                 return []
             chosen = (
                 select(table.c.object_pk)
@@ -145,13 +145,13 @@ class Extraction:
                 .limit(_CLAIM_OBJECTS)
             )
             held = [row.object_pk for row in txn.rows(chosen.with_for_update(skip_locked=True))]
-            mine = {
+            values = {
                 "collection_pk": target.pk,
                 "status": Status.PROCESSING,
                 "owner": self._owner,
                 "expires_at": lease_end(txn, self._clock()),
             }
-            txn.update(table, [{"object_pk": pk, **mine} for pk in held])
+            txn.update(table, [{"object_pk": pk, **values} for pk in held])
             # Read the objects inside the claim: a later change would take them away from us.
             objects = select(object_).where(one_of(object_.c.pk, held))
             rows = txn.rows(objects.order_by(object_.c.pk))
@@ -161,12 +161,12 @@ class Extraction:
         """Return the condition that no living process has claimed an object."""
         table = schema.extraction
         taken = table.c.status == Status.PROCESSING
-        here = (table.c.collection_pk == target.pk) & taken & table.c.owner.is_not(None)
-        owners = [row.owner for row in snapshot.rows(select(table.c.owner).distinct().where(here))]
+        owned = (table.c.collection_pk == target.pk) & taken & table.c.owner.is_not(None)
+        owners = [row.owner for row in snapshot.rows(select(table.c.owner).distinct().where(owned))]
         dead = [owner for owner in owners if has_died(owner)]
-        ended = table.c.expires_at < time_of(snapshot, self._clock())
-        left = and_(table.c.owner != self._owner, or_(ended, table.c.owner.in_(dead)))
-        return or_(table.c.status == Status.PENDING, and_(taken, left))
+        expired = table.c.expires_at < time_of(snapshot, self._clock())
+        abandoned = and_(table.c.owner != self._owner, or_(expired, table.c.owner.in_(dead)))
+        return or_(table.c.status == Status.PENDING, and_(taken, abandoned))
 
     def _renew(self, target: Target) -> None:
         with self._store.claim() as txn:
@@ -174,14 +174,14 @@ class Extraction:
 
     def _release(self, target: Target) -> None:
         with self._store.claim() as txn:
-            waits = {"status": Status.PENDING, "owner": None, "expires_at": None}
-            self._change_held(txn, target, **waits)
+            pending = {"status": Status.PENDING, "owner": None, "expires_at": None}
+            self._change_held(txn, target, **pending)
 
     def _change_held(self, txn: Txn, target: Target, **values: Any) -> None:
         """Update the rows that this process holds, except rows that another process is changing."""
         table = schema.extraction
-        mine = (table.c.collection_pk == target.pk) & (table.c.owner == self._owner)
-        chosen = select(table.c.object_pk).where(mine, table.c.status == Status.PROCESSING)
+        own = (table.c.collection_pk == target.pk) & (table.c.owner == self._owner)
+        chosen = select(table.c.object_pk).where(own, table.c.status == Status.PROCESSING)
         held = [row.object_pk for row in txn.rows(chosen.with_for_update(skip_locked=True))]
         key = {"collection_pk": target.pk}
         txn.update(table, [{**key, "object_pk": pk, **values} for pk in held])
@@ -195,7 +195,7 @@ class Extraction:
 
         While a content takes longer, empty batches are yielded. Equal contents are extracted once.
         """
-        asking: dict[str, list[PendingObject]] = {}
+        in_progress: dict[str, list[PendingObject]] = {}
         finished: _Batch = []
         exhausted, yielded_at = False, self._clock()
         while True:
@@ -203,45 +203,46 @@ class Extraction:
                 claimed = claim()
                 exhausted = not claimed
                 finished += [
-                    (one, NOTHING if one.nothing else MISSING)
+                    (one, NOTHING if one.has_no_input else MISSING)
                     for one in claimed
                     if one.blob is None
                 ]
-                known = self._known(target, claimed, asking, finished)
+                known = self._known(target, claimed, in_progress, finished)
                 finished += known
                 new = {one.pk for one in claimed} - {one.pk for one, _ in known}
                 rest = [one for one in claimed if one.pk in new and one.blob is not None]
-                _submit(executor, rest, asking)
-            if asking and (exhausted or not executor.has_room):
+                _submit(executor, rest, in_progress)
+            if in_progress and (exhausted or not executor.has_room):
                 for content, done in executor.results():
-                    first, *others = asking.pop(content)
+                    first, *others = in_progress.pop(content)
                     finished.append((first, done))
                     if done.error is None:
                         finished += [(one, done) for one in others]
                     else:  # the file of another object with this content may still exist
-                        _submit(executor, others, asking)
+                        _submit(executor, others, in_progress)
             due = len(finished) >= _WRITE_OBJECTS or self._clock() - yielded_at > _WRITE_S
-            if due or (finished and not asking):
+            if due or (finished and not in_progress):
                 yield finished
                 finished, yielded_at = [], self._clock()
-            if exhausted and not asking:
+            if exhausted and not in_progress:
                 return
 
     def _known(
         self,
         target: Target,
         claimed: Sequence[PendingObject],
-        asking: dict[str, list[PendingObject]],
+        in_progress: dict[str, list[PendingObject]],
         finished: Sequence[tuple[PendingObject, Done]],
     ) -> _Batch:
         """Return the objects whose content was already extracted in the same way."""
-        just = {one.content: done for one, done in finished if one.blob and done.error is None}
-        asked = [one for one in claimed if one.blob is not None]
-        new = {one.content for one in asked if one.alone} - asking.keys() - just.keys()
+        recent = {one.content: done for one, done in finished if one.blob and done.error is None}
+        pending = [one for one in claimed if one.blob is not None]
+        new = {one.content for one in pending if one.is_single_input}
+        new -= in_progress.keys() | recent.keys()
         with self._store.read() as snapshot:
             parts = extracted_before(snapshot, target, sorted(new))
-        results = just | {digest: Done(found, None) for digest, found in parts.items()}
-        return [(one, results[one.content]) for one in asked if one.content in results]
+        results = recent | {digest: Done(found, None) for digest, found in parts.items()}
+        return [(one, results[one.content]) for one in pending if one.content in results]
 
     def _extract(self, target: Target, task: Task) -> Results:
         results: Results = []
@@ -254,22 +255,22 @@ class Extraction:
                 results.append((one.content, Done((), str(error))))
         outcomes = target.extractor.extract([content for _, content in readable])
         with self._store.read() as snapshot:
-            gone = places(snapshot, [one.pk for one, _ in readable])
+            forgotten = places(snapshot, [one.pk for one, _ in readable])
         for (one, content), outcome in zip(readable, outcomes, strict=True):
             if isinstance(outcome, BadContent):
                 results.append((one.content, Done((), str(outcome))))
                 continue
             assert one.blob is not None
-            shown = [part for part in outcome if not one.has_forgotten(part, gone)]
+            shown = [part for part in outcome if not one.has_forgotten(part, forgotten)]
             for view, picture in views_of(content, shown):
                 self._thumbnails.keep(one.blob.sha256, picture, view)
-            seen = tuple(replace(part, picture=None) for part in outcome)
-            results.append((one.content, Done(seen, None, dict(content.refused))))
+            parts = tuple(replace(part, picture=None) for part in outcome)
+            results.append((one.content, Done(parts, None, dict(content.refused))))
         return results
 
     def _context(self, target: Target) -> ExecutorContext:
-        here = partial(self._extract, target)
-        return ExecutorContext(target, self._blobs, self._max_pixels, here, self._keep_views)
+        locally = partial(self._extract, target)
+        return ExecutorContext(target, self._blobs, self._max_pixels, locally, self._keep_views)
 
     def _threads_for(self, target: Target) -> ThreadExecutor:
         return ThreadExecutor(partial(self._extract, target), self._threads)
@@ -278,11 +279,13 @@ class Extraction:
         """Store views that were made elsewhere, except those of forgotten parts."""
         assert one.blob is not None
         with self._store.read() as snapshot:
-            gone = places(snapshot, [one.pk])
-        hidden = {place for place, part in enumerate(done.parts) if one.has_forgotten(part, gone)}
+            forgotten = places(snapshot, [one.pk])
+        hidden = {
+            place for place, part in enumerate(done.parts) if one.has_forgotten(part, forgotten)
+        }
         for view in views:
             if view.place not in hidden:
-                self._thumbnails.keep_made(one.blob.sha256, view.jpeg, view.view)
+                self._thumbnails.keep_jpeg(one.blob.sha256, view.jpeg, view.view)
 
     # --- write ----------------------------------------------------------------------------------
 
@@ -290,15 +293,15 @@ class Extraction:
         if not batch:
             return
         with self._store.read() as snapshot:
-            held = self._still_held(snapshot, target, batch, self._mine(target, batch))
+            held = self._still_held(snapshot, target, batch, self._held_query(target, batch))
         if held:
             self._write_held(target, held, tally, actor)
         self._forget_thumbnails(batch)
 
     def _write_held(self, target: Target, batch: _Batch, tally: Tally, actor: str) -> None:
         with self._operations.operate(target.pk, "add", actor) as running:
-            mine = self._mine(target, batch).with_for_update()  # locked until all is written
-            held = self._still_held(running.txn, target, batch, mine)
+            query = self._held_query(target, batch).with_for_update()  # locked until all is written
+            held = self._still_held(running.txn, target, batch, query)
             batch = with_current_metadata(running.txn, held)
             documents = [
                 NewDocument(
@@ -335,34 +338,34 @@ class Extraction:
             if one.blob is not None and done.error is None
         }
         given = {one.pk for one, _ in batch if one.regions is not None}
-        gone = removed_parts(running.txn, target.pk, parts, given)
-        if gone:
-            erase_documents(self._operations, running, gone)
+        removed = removed_parts(running.txn, target.pk, parts, given)
+        if removed:
+            erase_documents(self._operations, running, removed)
 
     def _still_held(
         self,
         snapshot: Snapshot,
         target: Target,
         batch: _Batch,
-        mine: Select[tuple[int]],
+        query: Select[tuple[int]],
     ) -> _Batch:
         """Return the objects that this process still holds: not changed or removed meanwhile.
 
         None of them, if the collection has switched to another extractor.
         """
-        if not in_force_now(snapshot, target.space):
+        if not is_still_current(snapshot, target.space):
             return []
-        held = {row.object_pk for row in snapshot.rows(mine)}
+        held = {row.object_pk for row in snapshot.rows(query)}
         return [(one, done) for one, done in batch if one.pk in held]
 
-    def _mine(
+    def _held_query(
         self, target: Target, batch: Sequence[tuple[PendingObject, Done]]
     ) -> Select[tuple[int]]:
         """Return the statement that selects the objects of a batch that this process holds."""
         table = schema.extraction
-        mine = (table.c.collection_pk == target.pk) & (table.c.owner == self._owner)
-        these = one_of(table.c.object_pk, [one.pk for one, _ in batch])
-        return select(table.c.object_pk).where(mine, these)
+        own = (table.c.collection_pk == target.pk) & (table.c.owner == self._owner)
+        in_batch = one_of(table.c.object_pk, [one.pk for one, _ in batch])
+        return select(table.c.object_pk).where(own, in_batch)
 
     def _forget_thumbnails(self, batch: Sequence[tuple[PendingObject, Done]]) -> None:
         """Erase the thumbnails of objects that were forgotten meanwhile."""
@@ -370,16 +373,16 @@ class Extraction:
         waiting = [one for one, _ in batch]
         with self._store.read() as snapshot:
             query = select(object_.c.pk).where(one_of(object_.c.pk, [one.pk for one in waiting]))
-            there = {row.pk for row in snapshot.rows(query)}
-            digests = {one.blob.sha256 for one in waiting if one.blob and one.pk not in there}
+            existing = {row.pk for row in snapshot.rows(query)}
+            digests = {one.blob.sha256 for one in waiting if one.blob and one.pk not in existing}
             known = document.c.sha256.in_([bytes.fromhex(digest) for digest in digests])
             rows = snapshot.rows(select(document.c.sha256).distinct().where(known))
-            gone = places(snapshot, sorted(there))
+            forgotten = places(snapshot, sorted(existing))
             views = {
                 (one.blob.sha256, view_of(part.attributes))
                 for one, done in batch
                 for part in done.parts
-                if one.blob and one.has_forgotten(part, gone)
+                if one.blob and one.has_forgotten(part, forgotten)
             }
             hidden = unshown(snapshot, views)
         for digest in digests - {row.sha256.hex() for row in rows}:
@@ -389,12 +392,14 @@ class Extraction:
 
 
 def _submit(
-    executor: Executor, claimed: Sequence[PendingObject], asking: dict[str, list[PendingObject]]
+    executor: Executor,
+    claimed: Sequence[PendingObject],
+    in_progress: dict[str, list[PendingObject]],
 ) -> None:
     """Submit objects for extraction, unless another one with the same content is in progress."""
     new = []
     for one in claimed:
-        if one.content not in asking:
+        if one.content not in in_progress:
             new.append(one)
-        asking.setdefault(one.content, []).append(one)
+        in_progress.setdefault(one.content, []).append(one)
     executor.take(tasks_of(new))

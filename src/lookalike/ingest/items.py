@@ -38,8 +38,8 @@ from lookalike.content.pictures import sniff
 from lookalike.content.sources import Item, json_values
 from lookalike.decisions.operations import Operations, Running
 from lookalike.errors import BadContent, BadInput, Conflict
-from lookalike.extractors.base import Part, accepts
-from lookalike.extractors.vectors import MEDIA_TYPE, problems, unit_rows
+from lookalike.extractors.base import VECTOR_TYPE, Part, accepts
+from lookalike.extractors.vectors import problems, unit_rows
 from lookalike.ingest.documents import NewDocument, Target, write_documents
 from lookalike.model import Blob, Progress, Status
 from lookalike.stores import schema
@@ -122,11 +122,11 @@ class _Vectors:
 
     def blobs(self, place: int) -> list[dict[str, Any]]:
         """Return the blob of one vector as JSON values."""
-        given = self.drafts[place].blobs
+        blobs = self.drafts[place].blobs
         return [
             {
-                "property": given[0].property if given else "vector",
-                "media_type": MEDIA_TYPE,
+                "property": blobs[0].property if blobs else "vector",
+                "media_type": VECTOR_TYPE,
                 "uri": "",
                 "sha256": self.digests[place],
                 "size_bytes": self.size_bytes,
@@ -168,17 +168,17 @@ class Registrar:
         stream, done, missing = iter(items), 0, 0
         with ThreadPoolExecutor(self._threads) as pool:
             while batch := list(islice(stream, _REGISTER_ITEMS)):
-                there = [item for item in batch if item.error is None]
+                existing = [item for item in batch if item.error is None]
                 for item in batch:
                     if item.error is not None:
                         tally.fail(item.name, item.error)
-                missing += len(batch) - len(there)
-                read = list(pool.map(lambda item: self._inspect(item, target), there))
-                kept = [one for one in read if not _foreign(one, target)]
-                tally.skipped += [one.item.name for one in read if _foreign(one, target)]
+                missing += len(batch) - len(existing)
+                read = list(pool.map(lambda item: self._inspect(item, target), existing))
+                usable = [one for one in read if not _is_skipped(one, target)]
+                tally.skipped += [one.item.name for one in read if _is_skipped(one, target)]
                 with self._store.write() as txn:
                     check_there(txn, target.pk, target.bucket_pk)
-                    self._write(txn, target, kept, tally)
+                    self._write(txn, target, usable, tally)
                 done += len(batch)
                 progress(done, done)
         if missing == done:
@@ -193,7 +193,7 @@ class Registrar:
         media_type = item.media_type or sniff(data[:4096], item.name)
         keep = item.uri is None or self._copy or item.uri.startswith("data:")
         blob = Blob("content", media_type, str(item.uri), _sha256(data), len(data))
-        if keep and not _foreign(_Read(item, blob, None), target):
+        if keep and not _is_skipped(_Read(item, blob, None), target):
             blob = replace(blob, uri=self._blobs.keep(data))
         return _Read(item, blob, None)
 
@@ -226,8 +226,8 @@ class Registrar:
             return
         if one.blob is None or _same_content(row, one):
             tally.unchanged += 1
-            here = (table.c.collection_pk == target.pk) & (table.c.object_pk == row.pk)
-            failed = update(table).where(here, table.c.status == Status.FAILED)
+            work = (table.c.collection_pk == target.pk) & (table.c.object_pk == row.pk)
+            failed = update(table).where(work, table.c.status == Status.FAILED)
             txn.execute(failed.values(status=status, error=one.error))
             if one.blob is not None and not _has_own_copy(row, one):
                 change_contents(txn, row.pk, one.blobs)
@@ -313,7 +313,7 @@ def _gc_paused() -> Iterator[None]:
 
 def _id_conflict(item: Item, id: str) -> Conflict:
     return Conflict(
-        f"{item.name!r} is here already as {id!r}, not as {item.id!r}; "
+        f"{item.name!r} has already been added as {id!r}, not as {item.id!r}; "
         "use that id, or forget it first"
     )
 
@@ -324,10 +324,9 @@ def _same_content(stored: Any, read: _Read) -> bool:
 
 def _regions_changed(stored: Any, read: _Read) -> bool:
     """Return whether the same content comes with other regions than before."""
-    given = read.item.metadata.get(REGIONS)
-    return (
-        given is not None and given != stored.metadata.get(REGIONS) and _same_content(stored, read)
-    )
+    regions = read.item.metadata.get(REGIONS)
+    changed = regions is not None and regions != stored.metadata.get(REGIONS)
+    return changed and _same_content(stored, read)
 
 
 def _holds(stored: Any, sha256: str) -> bool:
@@ -336,16 +335,16 @@ def _holds(stored: Any, sha256: str) -> bool:
 
 def _has_own_copy(stored: Any, read: _Read) -> bool:
     """Return whether the same content is stored as a copy, which a link must not replace."""
-    kept = stored.blobs and stored.blobs[0]["uri"].startswith(("blob:", "data:"))
-    return bool(kept and _same_content(stored, read))
+    copied = stored.blobs and stored.blobs[0]["uri"].startswith(("blob:", "data:"))
+    return bool(copied and _same_content(stored, read))
 
 
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _foreign(read: _Read, target: Target) -> bool:
-    """Return whether this is a file of a walked folder that the extractor does not read."""
+def _is_skipped(read: _Read, target: Target) -> bool:
+    """Return whether this is a file of an added folder that the extractor does not read."""
     if not read.item.walked or read.blob is None:
         return False
     return not accepts(target.extractor, read.blob.media_type)
@@ -389,5 +388,5 @@ def vector_ids(vectors: np.ndarray[Any, Any], ids: Sequence[Any] | None) -> list
     names = [str(id) for id in ids]
     if len(set(names)) < len(names):
         twice = Counter(names).most_common(1)[0][0]
-        raise BadInput(f"the id {twice!r} comes twice; every vector needs its own")
+        raise BadInput(f"the id {twice!r} is given twice; every vector needs its own")
     return names

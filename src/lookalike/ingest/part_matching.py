@@ -1,6 +1,6 @@
 """Part matching: map the parts found by a new extractor to the documents of known parts.
 
-A document keeps its identity if the name of its part changes. `counterparts` decides which parts
+A document keeps its identity if the name of its part changes. `matching_parts` decides which parts
 match.
 """
 
@@ -16,7 +16,7 @@ from sqlalchemy import select
 
 from lookalike.catalog.fields import placed
 from lookalike.catalog.spaces import ExtractedParts, FoundPart, was_standby
-from lookalike.content.boxes import PartRegion, counterparts
+from lookalike.content.boxes import PartRegion, matching_parts
 from lookalike.extractors.base import Part as Extracted
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, StoredSpace, Txn, conditions
@@ -55,27 +55,27 @@ def documents_of(
 
 
 def matched(
-    object_pk: int, seen: ExtractedContent, known: Sequence[KnownDocument], dimension: int
+    object_pk: int, content: ExtractedContent, known: Sequence[KnownDocument], dimension: int
 ) -> tuple[ExtractedParts, dict[int, NDArray[np.float16]]]:
-    """Return the finding of an object, and the vectors (d,) of the parts that match documents.
+    """Return the parts found in an object, and the vectors (d,) of those that match documents.
 
     Forgotten parts are left out.
     """
-    every = [PartRegion(part.key, part.attributes) for part in seen.parts]
-    pairs = counterparts([document.part for document in known], every)
+    every = [PartRegion(part.key, part.attributes) for part in content.parts]
+    pairs = matching_parts([document.part for document in known], every)
     kept = [
         place
-        for place, part in enumerate(seen.parts)
-        if place in pairs or not seen.is_forgotten(part)
+        for place, part in enumerate(content.parts)
+        if place in pairs or not content.is_forgotten(part)
     ]
     found = [every[place] for place in kept]
-    halves = [seen.parts[place].vector.astype(np.float16) for place in kept]
+    vectors = [content.parts[place].vector.astype(np.float16) for place in kept]
     pks = [known[pairs[place]].pk if place in pairs else None for place in kept]
     parts = (FoundPart(pk, part.key, part.attributes) for pk, part in zip(pks, found, strict=True))
-    new = [half for pk, half in zip(pks, halves, strict=True) if pk is None]
-    vectors = np.stack(new) if new else np.empty((0, dimension), np.float16)
-    finding = ExtractedParts(object_pk, tuple(parts), vectors, seen.sha256, seen.error)
-    return finding, {pk: half for pk, half in zip(pks, halves, strict=True) if pk is not None}
+    new = [vector for pk, vector in zip(pks, vectors, strict=True) if pk is None]
+    rows = np.stack(new) if new else np.empty((0, dimension), np.float16)
+    finding = ExtractedParts(object_pk, tuple(parts), rows, content.sha256, content.error)
+    return finding, {pk: vector for pk, vector in zip(pks, vectors, strict=True) if pk is not None}
 
 
 def rename(txn: Txn, collection_pk: int, findings: Sequence[ExtractedParts]) -> list[int]:
@@ -95,7 +95,7 @@ def rename(txn: Txn, collection_pk: int, findings: Sequence[ExtractedParts]) -> 
         for row in txn.rows(query.where(chosen))
     ]
     names: dict[int, str] = {}
-    seen_otherwise: list[int] = []
+    quality_changed: list[int] = []
     changed: list[dict[str, Any]] = []
     for row in rows:
         part = parts.get(row.pk)
@@ -109,12 +109,12 @@ def rename(txn: Txn, collection_pk: int, findings: Sequence[ExtractedParts]) -> 
             values = {"attributes": dict(part.attributes), "sha256": sha256}
             changed.append({"pk": row.pk, **values})
             if row.attributes.get("low_quality") != part.attributes.get("low_quality"):
-                seen_otherwise.append(row.pk)
+                quality_changed.append(row.pk)
     txn.update(table, changed)
-    moved = {row.pk: names[row.pk] for row in rows if names[row.pk] != row.part}
-    for named in ({pk: f"~{pk}" for pk in moved}, moved):  # two may swap their names
-        txn.update(table, [{"pk": pk, "part": name} for pk, name in named.items()])
-    return seen_otherwise
+    renamed = {row.pk: names[row.pk] for row in rows if names[row.pk] != row.part}
+    for step in ({pk: f"~{pk}" for pk in renamed}, renamed):  # two may swap their names
+        txn.update(table, [{"pk": pk, "part": name} for pk, name in step.items()])
+    return quality_changed
 
 
 def match_new_parts(
@@ -128,11 +128,11 @@ def match_new_parts(
     if not was_standby(txn, space):
         return
     known = documents_of(txn, collection_pk, list(found))
-    pks = np.array(sorted(each.pk for some in known.values() for each in some), np.int64)
-    strangers = set(pks[~placed(txn, space, pks)].tolist())
+    pks = np.array(sorted(each.pk for group in known.values() for each in group), np.int64)
+    without_vector = set(pks[~placed(txn, space, pks)].tolist())
     findings = [
-        matched(object_pk, found[object_pk], some, space.dimension)[0]
-        for object_pk, some in known.items()
-        if all(each.pk in strangers for each in some)
+        matched(object_pk, found[object_pk], documents, space.dimension)[0]
+        for object_pk, documents in known.items()
+        if all(each.pk in without_vector for each in documents)
     ]
     rename(txn, collection_pk, findings)

@@ -1,4 +1,4 @@
-"""The verbs of a bucket: put objects in, read them, change what they say, take them out."""
+"""The verbs of a bucket: put objects in, read them, change their metadata, move them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from lookalike.content.pictures import check_picture, sniff
 from lookalike.content.sources import json_values
 from lookalike.decisions.operations import NO_COLLECTION, Running
 from lookalike.errors import BadContent, BadInput, Conflict, Stale
-from lookalike.extractors.vectors import MEDIA_TYPE, problems
+from lookalike.extractors.base import VECTOR_TYPE
+from lookalike.extractors.vectors import problems
 from lookalike.ingest.items import Tally, VectorIngest
 from lookalike.labels import label_in
 from lookalike.library.forget import with_copies
@@ -38,9 +39,9 @@ _REFERENCED = ("file://", "s3://", "gs://")
 
 @dataclass(frozen=True, slots=True)
 class NewBlob:
-    """Bytes for one property of an object to be; `uri` says where they came from, if anywhere.
+    """Bytes for one property of a new object; `uri` is their source, or "".
 
-    `kind` is what they are said to be: "image", "text", "vector" …, or a media type, or "".
+    `kind` is the declared type: "image", "text", "vector" …, a media type, or "".
     """
 
     property: str
@@ -52,9 +53,9 @@ class NewBlob:
 
 @dataclass(frozen=True, slots=True)
 class NewObject:
-    """An object to be put into a bucket; an `error` says why its content could not be had.
+    """An object to put into a bucket; `error` is the reason if its content could not be read.
 
-    With a `key` that is known in the bucket the object that is there is meant.
+    A `key` that exists in the bucket means the existing object.
     """
 
     metadata: Mapping[str, Any] = field(default_factory=dict)
@@ -67,7 +68,7 @@ class NewObject:
 
 @dataclass(frozen=True, slots=True)
 class BucketRow:
-    """A bucket as the store holds it: `properties` gives the type of each field of its objects."""
+    """The row of a bucket: `properties` gives the type of each field of its objects."""
 
     pk: int
     name: str
@@ -76,24 +77,24 @@ class BucketRow:
     created_at: float
 
 
-def _each_once(drafts: Sequence[Draft]) -> list[Draft]:
+def _without_repeats(drafts: Sequence[Draft]) -> list[Draft]:
     """Return the first draft of each key and of each id."""
-    kept, keys, ids = [], set(), set()
-    for one in drafts:
-        if one.key not in keys and one.id not in ids:
-            kept.append(one)
-            keys.add(one.key)
-            ids.add(one.id)
-    return kept
+    first, keys, ids = [], set(), set()
+    for draft in drafts:
+        if draft.key not in keys and draft.id not in ids:
+            first.append(draft)
+            keys.add(draft.key)
+            ids.add(draft.id)
+    return first
 
 
 def _kind_of(type: str) -> str:
-    """Return what a property of a type holds, where that says it; a text may be anything."""
+    """Return the kind of content that a property's type implies; "" for a text: it may be a URL."""
     return type if type in ("image", "vector") else ""
 
 
 def bucket_from(row: Any) -> BucketRow:
-    """Return the bucket that a row of `resource` is."""
+    """Return the bucket of a row of `resource`."""
     about = row.spec.get("about") or {}
     return BucketRow(row.pk, row.name, row.spec.get("properties") or {}, about, row.created_at)
 
@@ -117,7 +118,7 @@ class Bucket:
         return self.size()[0]
 
     def size(self) -> tuple[int, int]:
-        """Return how many objects there are, and how many bytes they have together."""
+        """Return the number of objects, and their total size in bytes."""
         table = schema.object_
         size = func.sum(table.c.size_bytes).label("bytes")
         query = select(func.count().label("n")).add_columns(size)
@@ -128,29 +129,29 @@ class Bucket:
     def put(self, objects: Sequence[NewObject]) -> list[Object]:
         """Put objects in; they wait for extraction in all collections over the bucket.
 
-        Vectors are documents at once, where one collection takes them. An object whose id or key is
-        known stays as it is, and is returned.
+        Vectors become documents at once if exactly one collection takes them. It returns an
+        existing object with the same id or key unchanged.
 
-        Raises BadInput for what cannot be an object, naming it; then nothing is put in.
+        Raises BadInput for an invalid object, with its name; then it puts nothing in.
         """
         return self.put_drafts([self.draft(one) for one in objects])
 
     def draft(self, new: NewObject) -> Draft:
-        """Return an object to be, whose bytes are kept. Raises BadInput for what cannot be one."""
+        """Return a new object, with its bytes stored. Raises BadInput for an invalid one."""
         metadata = json_values(new.metadata)
         check_values(metadata, self.row.properties)
         self._check_labels(metadata)
         id = new.id or f"obj_{ULID()}"
-        blobs = tuple(self._blob(one) for one in new.blobs)
-        named = new.name or next((one.name for one in new.blobs if one.name), "") or id
-        return Draft(new.key or id, named, metadata, blobs, id, new.error)
+        blobs = tuple(self._blob(blob) for blob in new.blobs)
+        name = new.name or next((blob.name for blob in new.blobs if blob.name), "") or id
+        return Draft(new.key or id, name, metadata, blobs, id, new.error)
 
     def put_drafts(self, drafts: Sequence[Draft]) -> list[Object]:
-        """Put objects in that `draft` returned."""
+        """Put in objects that `draft` returned."""
         with self._runtime.store.read() as snapshot:
             known = self._known(snapshot, drafts)
             takers = collections_over(snapshot, self.row.pk)
-        new = _each_once([one for one in drafts if one.key not in known])
+        new = _without_repeats([one for one in drafts if one.key not in known])
         vectors = self._vectors(takers, new)
         if vectors is not None:
             self._put_vectors(takers[0], new, vectors)
@@ -179,28 +180,28 @@ class Bucket:
         op_id: str = "",
         fresh: Mapping[str, Object] | None = None,
     ) -> Changed:
-        """Change metadata of objects, by id; a label field's value is a person's label, None none.
+        """Change metadata of objects, by id; a label field takes a person's label, None removes it.
 
-        It reaches the documents, the references and every decision it changes in one transaction.
-        `fresh` are objects as the caller knows them: raises Stale where one is not so any more.
+        One transaction updates documents and references, and decides all that they affect. `fresh`
+        are objects as the caller read them: raises Stale if one has changed since.
         """
-        checked = {id: json_values(one) for id, one in changes.items()}
-        for one in checked.values():
-            check_values(one, self.row.properties)
+        checked = {id: json_values(change) for id, change in changes.items()}
+        for change in checked.values():
+            check_values(change, self.row.properties)
         request = Request.of(op_id, self.row.pk, "amend", checked)
         with self._operate("label", actor, request) as running:
             pks = object_pks(running.txn, self.row.pk, list(checked))
             if fresh:
                 self._check_fresh(running.txn, pks, fresh)
             sync = Sync(self._runtime.operations, running)
-            sync.objects({pks[id]: one for id, one in checked.items()})
-            sync.say()
+            sync.objects({pks[id]: change for id, change in checked.items()})
+            sync.append()
         return running.changed()
 
     def move(self, id: str, prefix: str) -> None:
-        """Let an object be under another key prefix, with the copies that promotion made of it.
+        """Move an object, and the copies that promotion made of it, to another key prefix.
 
-        Raises NotFound; Conflict where its key is no path: an address, or that of a request.
+        Raises NotFound; Conflict if its key is not a path but a URL or the key of a request.
         """
         with self._runtime.store.write() as txn:
             pk = object_pks(txn, self.row.pk, [id])[id]
@@ -211,12 +212,12 @@ class Bucket:
             if key != id and not key.endswith(f"/{id}"):
                 raise Conflict(f"object {id!r} is known by {key!r}, which has no prefix to change")
             if self._pks_by("key", txn, [moved]):
-                raise Conflict(f"the bucket {self.name!r} has {moved!r} already; choose another")
+                raise Conflict(f"the bucket {self.name!r} already has {moved!r}; choose another")
             table = schema.object_
             moves = update(table).where(table.c.pk.in_(with_copies(txn, [pk])))
             txn.execute(moves.values(key=moved))
 
-    # --- inside ---------------------------------------------------------------------------------
+    # --- helpers --------------------------------------------------------------------------------
 
     def _operate(
         self, kind: str, actor: str, request: Request | None
@@ -244,27 +245,27 @@ class Bucket:
         blobs, settings = self._runtime.blobs, self._runtime.settings
         name = new.name or new.property
         kind = new.kind or _kind_of(properties.get(new.property, ""))
-        media_type = MEDIA_TYPE if kind == "vector" else sniff(data[:4096], name)
+        media_type = VECTOR_TYPE if kind == "vector" else sniff(data[:4096], name)
         blobs.check_size(len(data), repr(name))
         if kind.startswith("image") or (not new.kind and media_type.startswith("image/")):
             check_picture(data, name=name, max_pixels=settings.max_pixels)
         elif kind == "text" and not media_type.startswith("text/"):
             if media_type.startswith(("image/", "application/", "video/")):
-                raise BadContent(f"{name!r} is said to be a text, and is {media_type}")
+                raise BadContent(f"{name!r} is declared as text, and is {media_type}")
             media_type = "text/plain"
         digest = hashlib.sha256(data).hexdigest()
         referenced = new.uri.startswith(_REFERENCED)
-        uri = new.uri if referenced else blobs.keep(data, inline=media_type == MEDIA_TYPE)
+        uri = new.uri if referenced else blobs.keep(data, inline=media_type == VECTOR_TYPE)
         return Blob(new.property, media_type, uri, digest, len(data))
 
     def _check_labels(self, metadata: Mapping[str, Any]) -> None:
-        """Raise BadInput for a value that is no label where a collection has a label field."""
+        """Raise BadInput for an invalid label in the label field of a collection."""
         for source in self._label_sources:
             label_in(dig(metadata, source))
 
     @cached_property
     def _label_sources(self) -> set[str]:
-        """Return where objects' metadata give labels."""
+        """Return the metadata keys (or paths) from which collections read labels."""
         with self._runtime.store.read() as snapshot:
             return {
                 row.source_of(one.name)
@@ -273,7 +274,7 @@ class Bucket:
             }
 
     def _known(self, snapshot: Snapshot, drafts: Sequence[Draft]) -> dict[str, int]:
-        """Return the pks of objects that are there already, by the key they would have."""
+        """Return the pks of drafts that exist already, by the draft's key."""
         by_key = self._pks_by("key", snapshot, [one.key for one in drafts])
         by_id = self._pks_by("id", snapshot, [str(one.id) for one in drafts])
         found = {one.key: by_key.get(one.key, by_id.get(str(one.id))) for one in drafts}
@@ -300,18 +301,21 @@ class Bucket:
     def _vectors(
         self, takers: Sequence[CollectionRow], drafts: Sequence[Draft]
     ) -> NDArray[np.float32] | None:
-        """Return the vectors (n, d) of objects that are nothing else, where one collection takes
-        them; None where they have to wait like everything else.
+        """Return the vectors (n, d) of objects that are only vectors, if exactly one collection
+        takes them; None if the objects have to wait for extraction.
         """
         if len(takers) != 1 or takers[0].extractor != "passthrough" or not drafts:
             return None
-        found = [input_of(takers[0], one.blobs, one.metadata) or [] for one in drafts]
-        sizes = {blobs[0].size_bytes for blobs in found if len(blobs) == 1}
-        plain = all(len(blobs) == 1 and blobs[0].media_type == MEDIA_TYPE for blobs in found)
-        alone = all(len(one.blobs) == 1 and one.error is None for one in drafts)
-        wanted = takers[0].options.get("dimension")
-        if not (plain and alone) or len(sizes) != 1 or wanted not in (None, next(iter(sizes)) // 4):
+        inputs = [input_of(takers[0], one.blobs, one.metadata) or [] for one in drafts]
+        sizes = {blobs[0].size_bytes for blobs in inputs if len(blobs) == 1}
+        are_vectors = all(
+            len(blobs) == 1 and blobs[0].media_type == VECTOR_TYPE for blobs in inputs
+        )
+        are_alone = all(len(one.blobs) == 1 and one.error is None for one in drafts)
+        if not (are_vectors and are_alone) or len(sizes) != 1:
+            return None
+        if takers[0].options.get("dimension") not in (None, next(iter(sizes)) // 4):
             return None
         read = self._runtime.blobs.read
-        vectors = np.stack([np.frombuffer(read(blobs[0]), "<f4") for blobs in found])
+        vectors = np.stack([np.frombuffer(read(blobs[0]), "<f4") for blobs in inputs])
         return None if problems(vectors, vectors.shape[1]) else vectors

@@ -1,4 +1,4 @@
-"""Setting up: collections over buckets or other collections, and the label fields they have."""
+"""Create collections over buckets or other collections, and their label fields."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _ROWS = 5000
 
 @dataclass(frozen=True, slots=True)
 class CollectionPlan:
-    """A collection to be: over `buckets`, or over what the collection `source` has extracted.
+    """A collection to create: over `buckets`, or over the objects of the collection `source`.
 
     `inputs`, `passthrough` and `about` are those of `CollectionRow`.
     """
@@ -57,9 +57,9 @@ class CollectionPlan:
 
 @contextmanager
 def making(runtime: Runtime, *, recorded: bool) -> Iterator[tuple[Txn, Running | None]]:
-    """Begin a transaction that makes a collection; if `recorded`, as an operation.
+    """Begin a transaction that creates a collection; if `recorded`, as an operation.
 
-    It has to be one where labels are declared with it: these are events.
+    Declaring labels with the collection needs an operation, because declarations are events.
     """
     if recorded:
         with runtime.operations.operate(NO_COLLECTION, "create", runtime.actor) as running:
@@ -76,18 +76,18 @@ def make_collection(
     plan: CollectionPlan,
     references: Sequence[str] = (),
 ) -> CollectionRow:
-    """Make a collection, in which all that is there already waits for extraction.
+    """Create a collection, in which all existing objects wait for extraction.
 
-    A model that its options leave to the default is written down: that of a collection among
-    `references`, whose labels it will be decided by, else today's.
+    It stores a default model by name: the model of a collection among `references`, which will have
+    its references, else the current default.
 
-    Raises NotFound for an unknown bucket, collection or extractor, Conflict when the name is taken.
+    Raises NotFound for an unknown bucket, collection or extractor, Conflict for a name in use.
     """
     full = extractor_name(plan.extractor)
     options = _options_of(txn, namespace, full, plan.options, references)
     if full != "passthrough" or "dimension" in plan.options:
         runtime.new_extractor(full, options)
-    source_pk, bucket_pks = _drawn_on(txn, namespace, plan)
+    source_pk, bucket_pks = _sources_of(txn, namespace, plan)
     row = CollectionRow(
         0,
         plan.name,
@@ -111,18 +111,18 @@ def check_same(
     options: Mapping[str, Any],
     inputs: Mapping[str, str] | None,
 ) -> CollectionRow:
-    """Return a collection that is there. Raises Conflict where it was made in another way."""
+    """Return an existing collection. Raises Conflict if its extractor or inputs differ."""
     known = collection_from(row)
     name, wanted = as_one(known.extractor if extractor is None else extractor, options)
     name = extractor_name(name)
     if known.extractor != name or not are_options_of(name, wanted, known.options):
         raise Conflict(
-            f"the collection {known.name!r} is there with extractor {known.extractor!r} "
+            f"the collection {known.name!r} exists with the extractor {known.extractor!r} "
             f"{dict(known.options)}, not {name!r} {wanted}; choose another name, or migrate it"
         )
     if inputs is not None and known.inputs != inputs:
         raise Conflict(
-            f"the collection {known.name!r} is there with the inputs {dict(known.inputs)}, not "
+            f"the collection {known.name!r} exists with the inputs {dict(known.inputs)}, not "
             f"{dict(inputs)}; choose another name"
         )
     return known
@@ -135,30 +135,31 @@ def make_fields(
     row: CollectionRow,
     rules: Iterable[tuple[Taxonomy, LabelSet]],
 ) -> None:
-    """Give a collection that was just made its label fields, with what is said of their labels.
+    """Create the label fields of a new collection, with their declared labels.
 
-    `begun` is what `making` gave. Raises as `make_field`, and BadInput for a set without labels.
+    `begun` is the value of `making`. Raises as `make_field`, and BadInput for a set without labels.
     """
     txn, running = begun
     if running is not None:
-        running.collection_pk = row.pk  # it had none before, so the operation belonged to none
+        running.collection_pk = row.pk  # `making` began it before the collection existed
         chosen = schema.operation.update().where(schema.operation.c.pk == running.pk)
         txn.execute(chosen.values(collection_pk=row.pk))
-    for taxonomy, said in rules:
-        pk = make_field(txn, namespace, row, taxonomy)
+    for taxonomy, label_set in rules:
+        field_pk = make_field(txn, namespace, row, taxonomy)
         if running is not None:
-            declared_labels.begin(runtime.operations, running, _field(txn, row, pk), said)
+            field = _field(txn, row, field_pk)
+            declared_labels.declare_first(runtime.operations, running, field, label_set)
 
 
 def make_field(txn: Txn, namespace: str, row: CollectionRow, taxonomy: Taxonomy) -> int:
-    """Give a collection a label field; return its pk.
+    """Create a label field of a collection; return its pk.
 
-    Raises Conflict when it has one of that name, or refers to another space; NotFound for an
-    unknown reference.
+    Raises Conflict if the name is in use, or the references are in another embedding space;
+    NotFound for an unknown reference collection.
     """
-    known = [one.name for one in fields_of(txn, row.pk)]
+    known = [field.name for field in fields_of(txn, row.pk)]
     if taxonomy.field in known:
-        raise Conflict(f"the collection {row.name!r} has a label field {taxonomy.field!r} already")
+        raise Conflict(f"the collection {row.name!r} already has a label field {taxonomy.field!r}")
     pk = txn.insert_one(
         schema.field,
         collection_pk=row.pk,
@@ -181,18 +182,18 @@ def add_field(
     namespace: str,
     row: CollectionRow,
     taxonomy: Taxonomy,
-    said: LabelSet = NOT_GIVEN,
+    label_set: LabelSet = NOT_GIVEN,
 ) -> None:
-    """Give a collection that may have documents a label field, and decide them.
+    """Add a label field to a collection, and decide its documents.
 
-    Labels that the metadata of objects give in it are imported; then what is `said` of its labels
-    holds. Raises BadInput where a set cannot be closed.
+    It imports the labels that the metadata of objects have for the field, then applies
+    `label_set`. Raises BadInput for a set that cannot be closed.
     """
     txn, operations = running.txn, runtime.operations
     document, object_ = schema.document, schema.object_
     query = (
         select(document.c.pk, document.c.object_pk, document.c.metadata)
-        .add_columns(object_.c.metadata.label("given"))
+        .add_columns(object_.c.metadata.label("object_metadata"))
         .add_columns(object_.c.said_by)
         .join(object_, object_.c.pk == document.c.object_pk)
         .where(document.c.collection_pk == row.pk)
@@ -200,22 +201,24 @@ def add_field(
     )
     rows = txn.rows(query)
     source = row.source_of(taxonomy.field).partition(".")[0]
-    given = {one.object_pk: one.given for one in rows if source in one.given}
-    stand = labels_as_they_stand(txn, given)
+    given = {one.object_pk: one.object_metadata for one in rows if source in one.object_metadata}
+    current = labels_as_they_stand(txn, given)
     field_pk = make_field(txn, namespace, row, taxonomy)
     if rows:
-        _take_out(txn, taxonomy.field, rows)
+        _remove_key(txn, taxonomy.field, rows)
         operations.add_documents(running, field_pk, [one.pk for one in rows])
-        here = (one for one in rows if one.object_pk in stand)
-        labels = ((one.pk, stand[one.object_pk], one.said_by or ()) for one in here)
+        labelled = (one for one in rows if one.object_pk in current)
+        labels = ((one.pk, current[one.object_pk], one.said_by or ()) for one in labelled)
         import_labels(operations, running, Home(row, {taxonomy.field: field_pk}), labels)
-    declared_labels.begin(operations, running, _field(txn, row, field_pk), said)
+    declared_labels.declare_first(operations, running, _field(txn, row, field_pk), label_set)
 
 
-def let_vote(runtime: Runtime, namespace: str, rules: Sequence[Taxonomy], own: str) -> None:
-    """Give curated collections the label fields that rules take labels from, where they have none.
+def add_reference_fields(
+    runtime: Runtime, namespace: str, rules: Sequence[Taxonomy], own: str
+) -> None:
+    """Add to reference collections the label fields that policies take labels from, if missing.
 
-    Labels that their objects' metadata give are imported; nothing else is labelled by that.
+    This imports the labels in their objects' metadata, and gives no automatic labels.
     """
     for rule in rules:
         if rule.reference == own:
@@ -239,20 +242,22 @@ def attach(
     namespace: str,
     row: CollectionRow,
     rules: Sequence[Taxonomy],
-    said: LabelSet,
+    label_set: LabelSet,
 ) -> str | None:
-    """Give a collection the label fields of a taxonomy, and decide its documents; return the
-    operation. Raises Conflict for a field that is there, BadInput for a set that cannot be closed.
+    """Add the label fields of a taxonomy resource to a collection; return the operation's id.
+
+    It decides the documents. Raises Conflict for a field that exists, BadInput for a set that
+    cannot be closed.
     """
-    let_vote(runtime, namespace, rules, row.name)
+    add_reference_fields(runtime, namespace, rules, row.name)
     with runtime.operations.operate(row.pk, "create", runtime.actor) as running:
         for rule in rules:
-            add_field(runtime, running, namespace, row, rule, said)
+            add_field(runtime, running, namespace, row, rule, label_set)
     return running.id
 
 
 def detach(txn: Txn, field_pks: Sequence[int]) -> None:
-    """Let label fields stand for themselves: the taxonomy that made them goes, they stay."""
+    """Keep label fields when the taxonomy resource that created them is removed."""
     table = schema.field
     for row in txn.rows(select(table).where(table.c.pk.in_(field_pks))):
         rule = replace(taxonomy_from(row.taxonomy), taxonomy="")
@@ -277,8 +282,8 @@ def _options_of(
     return options_to_store(extractor, options)
 
 
-def _take_out(txn: Txn, name: str, rows: Any) -> None:
-    """Take a key out of the metadata of documents: from now on it is a label field."""
+def _remove_key(txn: Txn, name: str, rows: Any) -> None:
+    """Remove a key from the metadata of documents, because it is now a label field."""
     changed = [
         {"pk": row.pk, "metadata": {key: row.metadata[key] for key in row.metadata if key != name}}
         for row in rows
@@ -288,15 +293,15 @@ def _take_out(txn: Txn, name: str, rows: Any) -> None:
         txn.update(schema.document, changed[start : start + _ROWS])
 
 
-def _drawn_on(
+def _sources_of(
     snapshot: Snapshot, namespace: str, plan: CollectionPlan
 ) -> tuple[int | None, tuple[int, ...]]:
-    """Return the collection and the buckets that a plan draws on."""
+    """Return the source collection (pk or None) and the buckets of a plan."""
     if plan.source is not None:
         row = collection_from(named(snapshot, namespace, Kind.COLLECTION, plan.source))
         return row.pk, row.bucket_pks
     if not plan.buckets:
-        raise BadInput(f"say which bucket the collection {plan.name!r} draws on")
+        raise BadInput(f"give a bucket or a source for the collection {plan.name!r}")
     pks = [named(snapshot, namespace, Kind.BUCKET, bucket).pk for bucket in plan.buckets]
     return None, tuple(dict.fromkeys(pks))
 

@@ -1,4 +1,4 @@
-"""The main job on the pictures that the package ships: bring in, label a few, label the rest."""
+"""The demo: add the package's sample pictures, label a few, and measure the automatic labels."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from lookalike.library.library import Library
 from lookalike.model import Origin, Progress
 
 COLLECTION = "demo"
-"""The collection that the demo makes."""
+"""The collection that the demo creates."""
 
 LABELS_EACH = 10
-"""How many pictures of each kind are labelled by the shipped truth."""
+"""The number of pictures of each category that get their true label."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """What the demo reached. `precision` and `unseen_labelled` are against the shipped truth.
+    """The result of the demo, measured against the shipped true labels.
 
-    `coverage` and `precision` speak of the pictures that nobody labelled; right is their kind, or
-    one above it in the tree. `unseen_labelled` counts pictures of kinds that nobody named, and that
-    got a label.
+    `coverage` and `precision` are those of the pictures that got no true label; a label is right if
+    it is the true one or a parent of it. `unseen_labelled` counts the pictures of categories
+    without examples that got a label.
     """
 
     pictures: int
@@ -46,7 +46,7 @@ class DemoResult:
 
     @property
     def coverage(self) -> float:
-        """Return the share of the unlabelled pictures that labelled themselves."""
+        """Return the share of the other pictures that were labelled automatically."""
         rest = self.pictures - self.labelled
         return self.automatic / rest if rest else 0.0
 
@@ -57,9 +57,9 @@ class DemoResult:
 
 
 def run_demo(library: Library, *, seed: int = 0, progress: Progress) -> DemoResult:
-    """Run the demo in a store; a second run starts from what is there.
+    """Run the demo in a store; a second run continues with the existing collection.
 
-    `seed` chooses the pictures that are labelled.
+    `seed` selects the pictures to label.
     """
     samples = Path(str(resources.files("lookalike.library.samples")))
     with (samples / "truth.csv").open(encoding="utf-8", newline="") as file:
@@ -91,7 +91,7 @@ def run_demo(library: Library, *, seed: int = 0, progress: Progress) -> DemoResu
 def _label_examples(
     collection: Collection, truth: Mapping[str, Mapping[str, str]], seed: int
 ) -> None:
-    """Label the examples that no person has labelled yet; nothing is written when all are."""
+    """Label the examples that no person has labelled yet; write nothing if all are labelled."""
     chosen = set(_examples(truth, seed))
     new = {
         one.id: truth[one.file_name]["label"]
@@ -103,9 +103,9 @@ def _label_examples(
 
 
 def _examples(truth: Mapping[str, Mapping[str, str]], seed: int) -> list[str]:
-    kinds: dict[str, list[str]] = {}
+    by_label: dict[str, list[str]] = {}
     for name, row in sorted(truth.items()):
         if row["demo"] == "known":
-            kinds.setdefault(row["label"], []).append(name)
-    chooser = random.Random(seed)
-    return [name for names in kinds.values() for name in chooser.sample(names, LABELS_EACH)]
+            by_label.setdefault(row["label"], []).append(name)
+    generator = random.Random(seed)
+    return [name for names in by_label.values() for name in generator.sample(names, LABELS_EACH)]

@@ -1,4 +1,4 @@
-"""Forgetting: erasing objects, or parts of them, and all derived from them, with a receipt."""
+"""Erase objects, or parts of them, with everything derived from them; return a receipt."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from lookalike.stores.base import Snapshot, Txn, conditions, one_of
 _KEPT = "blob:"
 _BLOB = schema.upload.c.blob
 _NAMED = 32
-"""Up to so many copies are looked for by their names, more by reading all names."""
+"""Up to this number of copies are searched by name; for more, all names are read."""
 
 _PAGE_ROWS = 20_000
 
 _FORGOTTEN = {"label": None, "origin": None, "detail": None, "kind": EventKind.FORGOTTEN}
-"""What is left of an event."""
+"""The values of an erased event."""
 
 _COUNTED = ("labelled", "relabelled", "unlabelled", "promoted", "renamed", "given")
-"""What the summary of an operation counts by label."""
+"""The values in the summary of an operation that are counted by label."""
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What `forget` erased. It names nothing of what is gone but its counts."""
+    """The counts of what `forget` erased. It has no names, ids or labels of erased data."""
 
     operation: str
     objects: int
@@ -61,10 +61,10 @@ def forget(runtime: Runtime, running: Running, pks: Sequence[int]) -> None:
 
 
 def forget_parts(runtime: Runtime, running: Running, pks: Sequence[int]) -> None:
-    """Erase documents, in a transaction, and what shows the same part of their objects elsewhere.
+    """Erase documents, in a transaction, and documents of the same part in other collections.
 
-    The objects stay, with their other parts, and remember the places, so that no extraction brings
-    the parts back. A document that is a whole item goes with its object.
+    The objects stay with their other parts, and record the erased places, so that no extraction
+    recreates the parts. A document that is a whole item is erased with its object.
     """
     txn, document = running.txn, schema.document
     chosen = txn.rows(select(document).where(one_of(document.c.pk, pks)))
@@ -78,29 +78,26 @@ def forget_parts(runtime: Runtime, running: Running, pks: Sequence[int]) -> None
 
 
 def forget_label(txn: Txn, collection_pk: int, field_pk: int, label: str) -> None:
-    """Erase what names a label that no document has any more: of others, and of what was done.
-
-    So is what it was called before.
-    """
+    """Erase the name of a label without documents, and its old names, from events and summaries."""
     event, rejection = schema.event, schema.rejection
-    names = naming_of(txn, field_pk).older(label)
+    names = naming_of(txn, field_pk).all_names(label)
     for name, before in names.items():
-        said = (event.c.field_pk == field_pk) & (event.c.label == name)
-        then = true() if before is None else event.c.operation_pk < before
-        txn.execute(update(event).where(said, then).values(_FORGOTTEN))
+        has_label = (event.c.field_pk == field_pk) & (event.c.label == name)
+        is_older = true() if before is None else event.c.operation_pk < before
+        txn.execute(update(event).where(has_label, is_older).values(_FORGOTTEN))
         erase_label(txn, field_pk, name)
         erase_from_log(txn, field_pk, name, before)
         _forget_counts(txn, collection_pk, name)
     erase_names(txn, field_pk, names)
-    refused = (rejection.c.field_pk == field_pk) & (rejection.c.label == label)
-    txn.execute(delete(rejection).where(refused))
+    rejected = (rejection.c.field_pk == field_pk) & (rejection.c.label == label)
+    txn.execute(delete(rejection).where(rejected))
 
 
 def _forget_counts(txn: Txn, collection_pk: int, label: str) -> None:
     operation = schema.operation
-    written = cast(operation.c.summary, Text).contains(json.dumps(label)[1:-1], autoescape=True)
+    has_name = cast(operation.c.summary, Text).contains(json.dumps(label)[1:-1], autoescape=True)
     query = select(operation.c.pk, operation.c.summary)
-    for row in txn.rows(query.where(operation.c.collection_pk == collection_pk, written)):
+    for row in txn.rows(query.where(operation.c.collection_pk == collection_pk, has_name)):
         counts = {
             name: {
                 key: value
@@ -114,7 +111,7 @@ def _forget_counts(txn: Txn, collection_pk: int, label: str) -> None:
 
 
 def erase_objects(runtime: Runtime, running: Running, pks: Sequence[int]) -> None:
-    """Erase objects, whatever has become of them, from every collection, in a transaction."""
+    """Erase objects of any status from every collection, in a transaction."""
     _erase(runtime, running, with_copies(running.txn, pks))
 
 
@@ -126,7 +123,7 @@ def _erase(
     views: Sequence[tuple[str, str]] = (),
     kept: Sequence[int] = (),
 ) -> None:
-    """Erase objects with all their documents, and parts of objects that are kept, their views."""
+    """Erase `objects` with all their documents; and `parts` with `views` of the `kept` objects."""
     txn, document = running.txn, schema.document
     chosen = or_(one_of(document.c.object_pk, objects), one_of(document.c.pk, parts))
     doomed = [row.pk for row in txn.rows(select(document.c.pk).where(chosen))]
@@ -150,7 +147,7 @@ def _erase(
 
 
 def erase_rows(txn: Txn, objects: Sequence[int]) -> None:
-    """Erase objects without documents, what waits for them, and how they were sent."""
+    """Erase objects without documents, with their waiting extractions, findings and uploads."""
     waiting, upload = schema.extraction, schema.upload
     resource, object_ = schema.resource, schema.object_
     collections = select(resource.c.pk).where(resource.c.kind == Kind.COLLECTION)
@@ -168,10 +165,10 @@ def erase_rows(txn: Txn, objects: Sequence[int]) -> None:
 
 
 def erase_files(runtime: Runtime, txn: Txn, blobs: Sequence[Blob]) -> tuple[int, int]:
-    """Erase the files of blobs that nothing holds any more; return how many copies and thumbnails.
+    """Erase the files of blobs that no row has; return the counts of copies and thumbnails.
 
-    Call it before the commit, last of all: were it the other way round, an interruption would
-    leave files that nothing names any more.
+    Call it last before the commit: after the commit, an interruption would leave files that no row
+    names.
     """
     copies = runtime.blobs.forget(unheld(txn, blobs))
     seen = unseen(txn, [one.sha256 for one in blobs])
@@ -179,7 +176,7 @@ def erase_files(runtime: Runtime, txn: Txn, blobs: Sequence[Blob]) -> tuple[int,
 
 
 def receipt_of(runtime: Runtime, running: Running) -> Receipt:
-    """Return the receipt of what was erased and committed; no memory and no log keeps it either."""
+    """Return the receipt of a committed erasure, after erasing caches, layouts and logs as well."""
     runtime.operations.deciders.rewrite_caches()
     runtime.layouts.forget_erased()
     runtime.store.tidy()
@@ -187,7 +184,7 @@ def receipt_of(runtime: Runtime, running: Running) -> Receipt:
 
 
 def receipt_again(done: Replayed) -> Receipt:
-    """Return the receipt of what was erased before under the same name."""
+    """Return the receipt of an erasure that was done before with the same `op_id`."""
     return Receipt(done.changed.operation, effects=done.changed, **done.erased)
 
 
@@ -199,7 +196,7 @@ def blobs_of(snapshot: Snapshot, objects: Sequence[int]) -> tuple[Blob, ...]:
 
 
 def unheld(snapshot: Snapshot, blobs: Sequence[Blob]) -> tuple[Blob, ...]:
-    """Return the kept copies among `blobs` that no object and no upload holds, each once."""
+    """Return the stored copies among `blobs` that no object and no upload has, without repeats."""
     copies = {blob.uri: blob for blob in blobs if blob.uri.startswith(_KEPT)}
     if not copies:
         return ()
@@ -209,7 +206,7 @@ def unheld(snapshot: Snapshot, blobs: Sequence[Blob]) -> tuple[Blob, ...]:
 
 
 def unseen(snapshot: Snapshot, contents: Sequence[str]) -> tuple[str, ...]:
-    """Return those of the contents (digests) that no document has."""
+    """Return the contents (digests) that no document has."""
     table = schema.document
     left = sorted(set(contents))
     seen: set[str] = set()
@@ -221,17 +218,17 @@ def unseen(snapshot: Snapshot, contents: Sequence[str]) -> tuple[str, ...]:
 
 
 def with_copies(snapshot: Snapshot, pks: Sequence[int]) -> list[int]:
-    """Return objects with the copies that promotion made of their documents elsewhere."""
+    """Return objects (pks) and the copies that promotion made of them in other buckets."""
     chosen = conditions(schema.document.c.object_pk, pks)
     copies = [row.object_pk for one in chosen for row in _copied(snapshot, one)]
     return sorted({*pks, *copies})
 
 
 def _copied(snapshot: Snapshot, chosen: ColumnElement[bool]) -> Sequence[Any]:
-    """Return pk and object of the documents that promotion made elsewhere of the chosen ones.
+    """Return pk and object of the copies that promotion made of the chosen documents.
 
-    Whatever else has the same id and content is somebody else's: it was the collection of the
-    document that promoted it.
+    A document with the same id and content is a copy only if an operation of the original's
+    collection promoted it.
     """
     document, object_, event = schema.document, schema.object_, schema.event
     operation = schema.operation
@@ -253,7 +250,7 @@ def _copied(snapshot: Snapshot, chosen: ColumnElement[bool]) -> Sequence[Any]:
 
 
 def _over(snapshot: Snapshot, objects: Sequence[int]) -> list[int]:
-    """Return the pks of the collections that have a space over the buckets of objects."""
+    """Return the pks of the collections over the buckets of objects."""
     object_ = schema.object_
     query = select(object_.c.bucket_pk).distinct().where(one_of(object_.c.pk, objects))
     return sorted(
@@ -266,7 +263,7 @@ def _over(snapshot: Snapshot, objects: Sequence[int]) -> list[int]:
 
 
 def _same_elsewhere(snapshot: Snapshot, parts: Sequence[Any]) -> list[Any]:
-    """Return the documents that show the same as these: copies, and those of other collections."""
+    """Return other documents of the same parts: promoted copies, and those of other collections."""
     document = schema.document
     known = {row.pk for row in parts}
     copies = {row.pk for row in _copied(snapshot, one_of(document.c.pk, known))}
@@ -293,7 +290,7 @@ def _same_elsewhere(snapshot: Snapshot, parts: Sequence[Any]) -> list[Any]:
 
 
 def _held(snapshot: Snapshot, uris: Sequence[str]) -> Iterator[str]:
-    """Yield the uris that objects and uploads have, these among them."""
+    """Yield the URIs of objects and uploads; at least those among `uris` that one of them has."""
     for table, column in ((schema.object_, schema.object_.c.blobs), (schema.upload, _BLOB)):
         text, last = cast(column, Text), 0
         named: ColumnElement[bool] = text.contains(_KEPT)

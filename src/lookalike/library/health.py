@@ -1,6 +1,6 @@
-"""Whether a process can do its work now: what the probes of a server and of a worker are told.
+"""Health checks for the probes of a server and a worker, `doctor`, and orderly shutdown.
 
-Anybody may ask a server, so nothing here names a path, a host or a collection; the log does.
+Anybody may call a server's probe, so the checks name no path, host or collection; the log does.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from lookalike.stores.sqlite.engine import driver
 
 OK = "ok"
 LEAST_FREE_BYTES = 64 * 2**20
-"""With less room on its disk a process takes no more work."""
+"""With less free disk space, in bytes, a process is not ready for work."""
 
 _LOG = logging.getLogger("lookalike.readiness")
 _FRESH_S = 1.0
@@ -37,9 +37,9 @@ _NEEDS_DIMENSION = "passthrough"
 
 
 class Readiness:
-    """What is checked of a process, and how it is; `further` checks return OK or what is wrong.
+    """The health checks of a process; the `further` checks return OK or the problem.
 
-    However many ask, it is looked at once a second. Safe for threads.
+    It runs the checks at most once a second, however many requests come. Thread-safe.
     """
 
     def __init__(
@@ -57,15 +57,15 @@ class Readiness:
         self._looked_at = float("-inf")
 
     def checks(self) -> Mapping[str, str]:
-        """Return what is checked, and OK or what is wrong with it."""
+        """Return the checks by name, each with OK or the problem."""
         with self._turn:
             if self._timer() - self._looked_at >= _FRESH_S:
                 before, self._checks = self._checks, self._look()
                 self._looked_at = self._timer()
-                self._tell(troubles_of(before), troubles_of(self._checks))
+                self._log_change(problems_of(before), problems_of(self._checks))
             return self._checks
 
-    def _tell(self, before: str, now: str) -> None:
+    def _log_change(self, before: str, now: str) -> None:
         if before != now:
             _LOG.warning("%s", f"not ready: {now}" if now else "ready again")
 
@@ -73,12 +73,12 @@ class Readiness:
         further = {name: check() for name, check in self._further.items()}
         root, blobs = self._runtime.root, self._runtime.settings.blobs
         folders = [root, *([blobs] if isinstance(blobs, Path) and blobs.exists() else [])]
-        disks = [disk_trouble(folder) for folder in folders]
-        disk = next((trouble for trouble in disks if trouble), OK)
+        disks = [disk_problem(folder) for folder in folders]
+        disk = next((problem for problem in disks if problem), OK)
         return {**self._look_at_store(), "disk": disk, **further}
 
     def _look_at_store(self) -> dict[str, str]:
-        """Read from the store, and build the extractors of its collections."""
+        """Check the store by a read, and the extractors of its collections by building them."""
         meta, resource = schema.meta, schema.resource
         version = select(meta.c.value).where(meta.c.key == "schema_version")
         collections = select(resource).where(resource.c.kind == Kind.COLLECTION)
@@ -93,7 +93,7 @@ class Readiness:
             return {"store": f"its schema has become version {number}; upgrade this process"}
         extractors = OK
         for row in map(collection_from, rows):
-            if row.extractor == _NEEDS_DIMENSION:  # and nothing that could be missing
+            if row.extractor == _NEEDS_DIMENSION:  # it has no model that could be missing
                 continue
             try:
                 self._runtime.extractor(row.extractor, row.options)
@@ -103,13 +103,13 @@ class Readiness:
         return {"store": OK, "extractors": extractors}
 
 
-def troubles_of(checks: Mapping[str, str]) -> str:
-    """Return what is wrong as a text; empty where nothing is."""
+def problems_of(checks: Mapping[str, str]) -> str:
+    """Return the problems as one text; "" if there are none."""
     return "; ".join(f"{name}: {found}" for name, found in checks.items() if found != OK)
 
 
-def disk_trouble(folder: Path, *, least_bytes: int = LEAST_FREE_BYTES) -> str:
-    """Return why nothing can be written to a folder; empty where something can."""
+def disk_problem(folder: Path, *, least_bytes: int = LEAST_FREE_BYTES) -> str:
+    """Return why a folder cannot be written; "" if it can."""
     try:
         free = shutil.disk_usage(folder).free
     except OSError as error:
@@ -119,14 +119,14 @@ def disk_trouble(folder: Path, *, least_bytes: int = LEAST_FREE_BYTES) -> str:
     return f"{free // 2**20} MB free" if free < least_bytes else ""
 
 
-# --- what is installed, and whether the store is sound -------------------------------------------
+# --- diagnosis of installation and store ---------------------------------------------------------
 
 _PACKAGES = ("lookalike", "numpy", "onnxruntime", "sqlalchemy", "pysqlite3", "simsimd", "pillow")
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What `doctor` found. `problems` is empty when the store is sound."""
+    """The installed versions and the state of the store; `problems` is empty if it is sound."""
 
     python: str
     versions: Mapping[str, str]
@@ -138,7 +138,7 @@ class Diagnosis:
 
 
 def diagnose(library: Library | None) -> Diagnosis:
-    """Return what is installed and, where there is a store, whether it is sound."""
+    """Return the installed versions and, if there is a store, its problems."""
     return Diagnosis(
         python=platform.python_version(),
         versions={name: _version(name) for name in _PACKAGES},
@@ -159,13 +159,13 @@ def _version(name: str) -> str:
 
 # --- orderly shutdown ----------------------------------------------------------------------------
 
-# Nothing that was acknowledged is lost either way; in order, nobody is answered with half a reply.
+# Acknowledged writes are safe in any case; an orderly shutdown also completes running replies.
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Ending:
-    """Whether the process shall end, and since when. `told` takes signals."""
+    """The shutdown of a process: whether and since when it was requested."""
 
     def __init__(
         self, *, at_once: Callable[[int], None], timer: Callable[[], float] = time.monotonic
@@ -174,8 +174,8 @@ class Ending:
         self._timer = timer
         self._since: float | None = None
 
-    def told(self, number: int, _frame: object = None) -> None:
-        """Note that the process shall end; told again, it ends here."""
+    def on_signal(self, number: int, _frame: object = None) -> None:
+        """Request the shutdown (a signal handler); a second call ends the process at once."""
         if self._since is None:
             self._since = self._timer()
         else:
@@ -183,28 +183,28 @@ class Ending:
 
     @property
     def has_begun(self) -> bool:
-        """Return whether the process shall end."""
+        """Return whether the shutdown was requested."""
         return self._since is not None
 
     def lasts(self, seconds: float) -> bool:
-        """Return whether the process was told to end so long ago, or longer."""
+        """Return whether the shutdown was requested at least `seconds` ago."""
         return self._since is not None and self._timer() - self._since >= seconds
 
 
 def end_at_once(number: int) -> None:
-    """End the process as a signal would, whatever its threads are at."""
-    _leave(128 + number, "ended at once")
+    """End the process at once, like a signal, without waiting for its threads."""
+    _exit(128 + number, "ended at once")
 
 
 def end_after(seconds: float) -> None:
-    """End the process after so long, if it has not ended by then; nobody has to wait for that."""
+    """End the process after `seconds` if it has not ended by then; return at once."""
     timer = threading.Timer(
-        seconds, _leave, (1, f"ended what had not ended by itself after {seconds:g} s")
+        seconds, _exit, (1, f"ended the process, which had not ended after {seconds:g} s")
     )
     timer.daemon = True
     timer.start()
 
 
-def _leave(code: int, message: str) -> None:
-    os.write(2, f"lookalike: {message}; what was acknowledged is kept\n".encode())
+def _exit(code: int, message: str) -> None:
+    os.write(2, f"lookalike: {message}; acknowledged writes are kept\n".encode())
     os._exit(code)

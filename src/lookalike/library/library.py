@@ -1,4 +1,4 @@
-"""The door: a store with its buckets and collections."""
+"""`Library`: an open store with its buckets and collections. `lookalike.open` returns one."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ from lookalike.library.create import (
 )
 from lookalike.library.declared_labels import differs
 from lookalike.library.forget import Receipt, receipt_again
-from lookalike.library.migration import DroppedSpaces, Migration, dropped, migrated, prepared
+from lookalike.library.migration import DroppedSpaces, Migration, drop_standby, migrated, prepare
 from lookalike.library.remove import Removed, forget_objects, remove_bucket, remove_collections
 from lookalike.library.runtime import Runtime
 from lookalike.library.verb import verb
 from lookalike.model import Changed, Progress, Taxonomy, quiet
 from lookalike.settings import Settings, read_settings
 from lookalike.stores import schema
-from lookalike.stores.base import Txn, in_force
+from lookalike.stores.base import Txn, is_current_space
 from lookalike.stores.open import StoreAddress
 
 
@@ -60,13 +60,13 @@ def open(
     settings: Settings | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Library:
-    """Open a store, made when it is not there (default: LOOKALIKE_STORE).
+    """Open a store; create it if it does not exist (default: LOOKALIKE_STORE).
 
     It is a directory, or a database: "postgresql://USER:PASSWORD@HOST/NAME". `actor` is recorded
-    with everything that is said (default: LOOKALIKE_ACTOR, else the user).
+    with every label and operation (default: LOOKALIKE_ACTOR, else the user's name).
 
-    Raises NotAStore, StoreTooNew, StoreUnwritable or StoreCorrupt, for a database StoreUnreachable
-    or StoreTooOld as well, each with its cure.
+    Raises NotAStore, StoreTooNew, StoreUnwritable or StoreCorrupt, for a database also
+    StoreUnreachable or StoreTooOld; each message tells what to do.
     """
     place = StoreAddress(settings.store) if settings and store is None else place_of(store)
     if settings is None:
@@ -77,7 +77,7 @@ def open(
 
 
 def place_of(store: str | Path | None = None) -> StoreAddress:
-    """Return where a store is, or would be made (default: LOOKALIKE_STORE)."""
+    """Return the address of a store that may not exist yet (default: LOOKALIKE_STORE)."""
     return StoreAddress(read_settings(os.environ).store if store is None else str(store))
 
 
@@ -105,37 +105,37 @@ class Library:
 
     @verb("admin")
     def check(self) -> list[str]:
-        """Return what contradicts itself in the store; empty when it is sound."""
+        """Return the inconsistencies of the store; an empty list if it is sound."""
         return self._runtime.store.check()
 
     def access(self) -> Access:
-        """Return the keys that a server over this store asks for."""
+        """Return the API keys of a server over this store."""
         return Access(self._runtime.store, self._runtime.settings, self._runtime.clock)
 
     @property
     def runtime(self) -> Runtime:
-        """Return the open store with the parts around it, for the server and workers."""
+        """Return the runtime (store, extractors, operations), for the server and workers."""
         return self._runtime
 
     @property
     def workshop(self) -> Runtime:
-        """Return `runtime`, under its name of the first edition."""
+        """Return `runtime`; this is its deprecated name."""
         warnings.warn("Library.workshop is now Library.runtime", DeprecationWarning, stacklevel=2)
         return self._runtime
 
     @property
     def settings(self) -> Settings:
-        """Return the settings in force."""
+        """Return the current settings."""
         return self._runtime.settings
 
     @property
     def path(self) -> Path:
-        """Return the store's directory; of a database, that of what is derived from it."""
+        """Return the store's directory; for a database the directory of its caches."""
         return self._runtime.root
 
     @property
     def place(self) -> str:
-        """Return where the store is, without a password."""
+        """Return the address of the store, without a password."""
         return self._runtime.place
 
     @verb("read")
@@ -145,10 +145,10 @@ class Library:
 
     @verb("read")
     def spaces(self) -> dict[str, str]:
-        """Return the space of each collection that has documents, by the collection's name."""
+        """Return the embedding space of each collection that has documents, by its name."""
         table, resource = schema.space, schema.resource
         query = select(resource.c.name, table.c.name.label("space")).join(
-            table, in_force(table, resource.c.pk)
+            table, is_current_space(table, resource.c.pk)
         )
         with self._runtime.store.read() as snapshot:
             rows = snapshot.rows(query.where(resource.c.namespace == self._namespace))
@@ -177,36 +177,37 @@ class Library:
         labels: Labels | None = None,
         **options: Any,
     ) -> Collection:
-        """Return a collection that labels itself, made in one call: bucket, collection, taxonomy.
+        """Create or return a collection with a label field that is labelled automatically.
 
-        Without `reference` its own labels vote (unified); with it those of that collection
-        (separate). A `confidence_threshold` makes the policy the known rule; otherwise the limit is
+        Its own labels are the references (unified), or those of the collection `reference`
+        (separate). `confidence_threshold` sets the policy `threshold`; otherwise the threshold is
         computed for `target_precision` (0.95), or a label's own in `targets`. `enrich` names
-        metadata fields that are copied from the matched reference. With `exclusive` "image" each
-        label goes to one document of an image at most; `low_quality` decides what was seen badly,
-        too. Where labels are paths, their parents are given, too, unless `hierarchical` is False.
-        `extractor` is "image", `field` "label" unless told; other options are the extractor's.
-        Several (["image", {"extractor": "text", "model": …}]) give one decision, by weights that
-        the references teach; `inputs` may say which property each reads ({"text": "description"}).
-        `labels` (names, or each with its description) are there before anyone gives them;
-        `closed_set` says that there are no others.
+        metadata fields to copy from the matched reference. `exclusive="image"` gives each label to
+        at most one document per image; `low_quality` also decides low-quality items. If labels are
+        paths, parents are given as a fallback unless `hierarchical` is False. `extractor` is
+        "image" and `field` "label" by default; other `options` go to the extractor. Several
+        extractors (["image", {"extractor": "text", "model": …}]) give one decision, with weights
+        fitted to the references; `inputs` gives the property each reads ({"text": "description"}).
+        `labels` (names, or a mapping name → description) declares labels; `closed_set` allows no
+        others.
 
-        Called again it returns the same collection; another policy is then a recorded `run`, and a
-        field that it does not have is added. Raises Conflict for another extractor or reference.
+        A repeated call returns the same collection; another policy is then a recorded `run`, and a
+        missing field is added. Raises Conflict for another extractor or reference.
         """
         chosen = (reference, confidence_threshold, target_precision, top_k, enrich, None, targets)
         rule = RuleArguments(*chosen, ">", exclusive, low_quality, hierarchical)
-        taxonomy, said = taxonomy_of(name, field or "label", rule), LabelSet.of(labels, closed_set)
-        row = self._there_or_made(name, extractor, options, inputs, taxonomy, said)
+        taxonomy = taxonomy_of(name, field or "label", rule)
+        label_set = LabelSet.of(labels, closed_set)
+        row = self._found_or_created(name, extractor, options, inputs, taxonomy, label_set)
         collection = Collection(self._runtime, row)
-        self._adopt_rule(collection, row, field, rule, said)
+        self._adopt_rule(collection, row, field, rule, label_set)
         if source is not None:
             collection.add(source)
         return collection
 
     @verb("admin", route=False)
     def create_bucket(self, name: str, properties: Mapping[str, str] | None = None) -> None:
-        """Make a bucket; `properties` gives the type of each field of its objects.
+        """Create a bucket; `properties` gives the type of each field of its objects.
 
         Raises Conflict when the name is taken.
         """
@@ -226,13 +227,13 @@ class Library:
         passthrough: Mapping[str, str] | None = None,
         **options: Any,
     ) -> Collection:
-        """Make a collection without a label field; it extracts what is there.
+        """Create a collection without a label field, and extract the existing objects.
 
-        It draws on a `bucket` or several, or on what the collection `source` has extracted.
-        `inputs` names the property that is the extractor's input ({"image": "photo"}), where an
-        object has several; several extractors (["image", "text"]) have an input each.
-        `passthrough` says what documents keep of an object's metadata, by their own names
-        ({"brand": "maker.brand"}); all of them, unless told.
+        Its objects come from one `bucket` or several, or from the collection `source`. `inputs`
+        gives the property that an extractor reads ({"image": "photo"}) if objects have several;
+        each of several extractors (["image", "text"]) has its own input. `passthrough` selects and
+        names the metadata that documents copy from objects ({"brand": "maker.brand"}); by default
+        all of it.
 
         Raises NotFound for an unknown bucket or extractor, Conflict when the name is taken.
         """
@@ -266,13 +267,12 @@ class Library:
         labels: Labels | None = None,
         op_id: str = "",
     ) -> None:
-        """Give a collection one more label field, with the rule that labels it.
+        """Add a label field with its policy to a collection.
 
-        With another `separator`, "/" for one, "Shoes/Running" is said for `Shoes > Running`.
-        The rest is as in `labeler`; `exclusive` and `low_quality` cannot change later, what `run`
-        takes can.
-        What was given an `op_id` is done once, however often it is asked for. Raises NotFound for
-        an unknown collection, Conflict when the field is there.
+        Another `separator`, such as "/", means that "Shoes/Running" is `Shoes > Running`. The other
+        arguments are as in `labeler`; `run` can change its own later, but `exclusive` and
+        `low_quality` are fixed. A repeated call with the same `op_id` changes nothing. Raises
+        NotFound for an unknown collection, Conflict if the field exists.
         """
         row = self._row(collection)
         rule = RuleArguments(
@@ -288,12 +288,12 @@ class Library:
             low_quality=low_quality,
             hierarchical=hierarchical,
         )
-        taxonomy, said = taxonomy_of(row.name, field, rule), LabelSet.of(labels, closed_set)
+        taxonomy, label_set = taxonomy_of(row.name, field, rule), LabelSet.of(labels, closed_set)
         operations, actor = self._runtime.operations, self._runtime.actor
-        asked = (asdict(taxonomy), *([said.run_values()] if said.is_given else []))
-        request = Request.of(op_id, row.pk, "create", *asked)
+        arguments = (asdict(taxonomy), *([label_set.run_values()] if label_set.is_given else []))
+        request = Request.of(op_id, row.pk, "create", *arguments)
         with suppress(Replayed), operations.operate(row.pk, "create", actor, request) as running:
-            add_field(self._runtime, running, self._namespace, row, taxonomy, said)
+            add_field(self._runtime, running, self._namespace, row, taxonomy, label_set)
 
     @verb("admin", route=False)
     def prepare_migration(
@@ -304,18 +304,19 @@ class Library:
         confidence_threshold: float | None = None,
         progress: Progress = quiet,
     ) -> Migration:
-        """Extract collections with another extractor, beside what is in force, and compare.
+        """Extract collections with another extractor into a new space, and compare the decisions.
 
-        Nothing that anyone sees changes; `migrate` does it. `options` go to the extractor; left
-        out, they are those that it had here before, if it had. `confidence_threshold` is the limit
-        there, for fields that decide by one. Interrupted, the same call goes on.
+        The current labels and vectors do not change; `migrate` switches. `options` go to the
+        extractor; by default those that it last had here. `confidence_threshold` is the new
+        similarity threshold of fields with the policy `threshold`. If interrupted, the same call
+        continues.
 
-        Raises NotFound, BadInput where the vectors are your own, Conflict where the extractor is in
-        force, where another process does the same, or where a collection that decides by the labels
-        of another was not named with it.
+        Raises NotFound, BadInput for a collection of your own vectors, Conflict if the extractor is
+        the current one, another process prepares the same, or `collections` lacks a collection that
+        has the references of another, or that refers to it.
         """
-        asked = (collections, extractor, options, confidence_threshold, progress)
-        return prepared(self._runtime, self._namespace, *asked)
+        arguments = (collections, extractor, options, confidence_threshold, progress)
+        return prepare(self._runtime, self._namespace, *arguments)
 
     @verb("admin", route=False)
     @idempotent
@@ -328,35 +329,35 @@ class Library:
         op_id: str = "",
         progress: Progress = quiet,
     ) -> Changed:
-        """Change collections to another extractor, in one step, and decide everything again.
+        """Switch collections to another extractor, in one step, and decide all documents again.
 
-        What people said stays as it is. Everything else is as `prepare_migration` tells; what is
-        not extracted yet is extracted first. The space that was in force is kept beside, so that
-        migrating back extracts only what came since; `drop_spaces` erases it.
+        People's labels and answers stay. It first extracts what is not prepared yet; arguments and
+        errors are those of `prepare_migration`. The old vectors are kept, so that migrating back
+        extracts only newer objects; `drop_spaces` erases them.
         """
-        asked = (collections, extractor, options, confidence_threshold, progress)
-        return migrated(self._runtime, self._namespace, *asked, op_id=op_id)
+        arguments = (collections, extractor, options, confidence_threshold, progress)
+        return migrated(self._runtime, self._namespace, *arguments, op_id=op_id)
 
     @verb("admin")
     def drop_spaces(self, *collections: str) -> DroppedSpaces:
-        """Erase the vectors of collections in the spaces that are not in force, for good."""
-        return dropped(self._runtime, [self._row(name) for name in collections])
+        """Erase the vectors of collections in embedding spaces other than the current, for good."""
+        return drop_standby(self._runtime, [self._row(name) for name in collections])
 
     @verb("admin", client=False)
     def remove_collection(self, *doomed: str) -> Removed:
         """Remove collections with documents, labels and history; bucket and objects stay.
 
-        Interrupted, the same call goes on. Raises NotFound, or Conflict while another collection
-        refers to one of them: remove both together.
+        If interrupted, the same call continues. Raises NotFound, or Conflict while another
+        collection refers to one of them: remove both together.
         """
         return remove_collections(self._runtime, [self._row(name).pk for name in doomed])
 
     @verb("admin", client=False)
     def remove_bucket(self, name: str, *, cascade: bool = False) -> Removed:
-        """Remove a bucket with its objects, and with `cascade` the collections drawing on it.
+        """Remove a bucket with its objects, and with `cascade` the collections that use it.
 
-        Interrupted, the same call goes on. The user's own files stay. Raises NotFound, or Conflict
-        while collections draw on it.
+        If interrupted, the same call continues. The user's own files stay. Raises NotFound, or
+        Conflict while collections use it.
         """
         return remove_bucket(self._runtime, self._bucket(name), cascade=cascade)
 
@@ -364,8 +365,8 @@ class Library:
     def forget_objects(self, bucket: str, ids: Sequence[str], *, op_id: str = "") -> Receipt:
         """Erase objects of a bucket with their documents in every collection, for good.
 
-        Also those that failed or wait. The user's own files stay. What was given an `op_id` is done
-        once, however often it is asked for, and has up to 5,000 objects; a server always gives one.
+        Also objects that failed or wait. The user's own files stay. A repeated call with the same
+        `op_id` changes nothing; with an `op_id`, and so on a server, the limit is 5,000 objects.
         Raises NotFound.
         """
         try:
@@ -390,7 +391,7 @@ class Library:
         with self._runtime.store.read() as snapshot:
             return names(snapshot, self._namespace, Kind.BUCKET)
 
-    # --- inside ---------------------------------------------------------------------------------
+    # --- helpers --------------------------------------------------------------------------------
 
     def _row(self, name: str) -> CollectionRow:
         with self._runtime.store.read() as snapshot:
@@ -404,16 +405,16 @@ class Library:
         with self._runtime.store.read() as snapshot:
             return int(named(snapshot, self._namespace, Kind.BUCKET, name).pk)
 
-    def _there_or_made(
+    def _found_or_created(
         self,
         name: str,
         extractor: str | Sequence[str | Mapping[str, Any]] | None,
         options: Mapping[str, Any],
         inputs: Mapping[str, str] | None,
         taxonomy: Taxonomy,
-        said: LabelSet,
+        label_set: LabelSet,
     ) -> CollectionRow:
-        """Return a collection, made over the bucket of its name if it is not there.
+        """Return a collection; create it over the bucket of its name if it does not exist.
 
         Raises Conflict for one with another extractor, BadInput for labels that cannot be declared.
         """
@@ -421,10 +422,10 @@ class Library:
             known = find(snapshot, self._namespace, Kind.COLLECTION, name)
         if known is not None:
             return check_same(known, extractor, options, inputs)
-        with making(self._runtime, recorded=said.is_given) as begun:
+        with making(self._runtime, recorded=label_set.is_given) as begun:
             txn, _ = begun
             known = find(txn, self._namespace, Kind.COLLECTION, name)
-            if known is not None:  # another process was quicker
+            if known is not None:  # another process created it meanwhile
                 return check_same(known, extractor, options, inputs)
             if find(txn, self._namespace, Kind.BUCKET, name) is None:
                 self._make_bucket(txn, name, {})
@@ -432,7 +433,7 @@ class Library:
                 name, (name,), None, *as_one(extractor or "image", options), inputs or {}
             )
             row = make_collection(self._runtime, txn, self._namespace, plan, [taxonomy.reference])
-            make_fields(self._runtime, begun, self._namespace, row, [(taxonomy, said)])
+            make_fields(self._runtime, begun, self._namespace, row, [(taxonomy, label_set)])
             return row
 
     def _adopt_rule(
@@ -441,14 +442,14 @@ class Library:
         row: CollectionRow,
         field: str | None,
         rule: RuleArguments,
-        said: LabelSet,
+        label_set: LabelSet,
     ) -> None:
-        """Let a field that is there follow another policy, as a run; make it if it is not there.
+        """Give an existing field another policy, as a run; add the field if it does not exist.
 
-        Raises Conflict for what cannot change.
+        Raises Conflict for a setting that cannot change.
         """
         if field is not None and field not in collection.fields:
-            self.add_taxonomy(collection.name, field, **asdict(rule), **said.run_values())
+            self.add_taxonomy(collection.name, field, **asdict(rule), **label_set.run_values())
             return
         with self._runtime.store.read() as snapshot:
             fields = fields_of(snapshot, row.pk)
@@ -458,9 +459,9 @@ class Library:
             check_rule(row.name, now.taxonomy, rule)
             policy = {name: getattr(rule, name) for name in POLICY}
             same = rule_of(now.taxonomy, **policy) == now.taxonomy
-            if same and not differs(snapshot, now, said):
+            if same and not differs(snapshot, now, label_set):
                 return
-        collection.run(field=now.name, **policy, **said.run_values())
+        collection.run(field=now.name, **policy, **label_set.run_values())
 
 
 def _user() -> str:

@@ -1,6 +1,6 @@
-"""Backups: a store as it is at one moment, kept in another directory, which is a store itself.
+"""Back up a store to another directory, which is a store itself, and compact a store.
 
-To restore one is to back it up to where the store shall be.
+To restore a backup, back it up to the place of the store.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lookalike.catalog.embedding_map import move_cached_slots as map_follows
-from lookalike.content.files import recall, remember
-from lookalike.decisions.field.classifier import move_cached_slots as lists_follow
+from lookalike.catalog.embedding_map import move_cached_slots as move_map_slots
+from lookalike.content.files import read_cache, write_cache
+from lookalike.decisions.field.classifier import move_cached_slots as move_list_slots
 from lookalike.errors import BadInput, NotAStore
 from lookalike.library.runtime import Runtime
 from lookalike.model import Progress, quiet
@@ -28,31 +28,30 @@ def back_up(
     earlier: str | Path | None = None,
     progress: Progress = quiet,
 ) -> Backup:
-    """Keep the store at a place in the directory `target`, which is new or empty.
+    """Back up the store at a place to the directory `target`, which must be new or empty.
 
-    Others go on reading and writing. It is there as a whole and checked or, interrupted, not at
-    all. Kept files that the `earlier` backup has are shared with it (hard links), where both are on
-    one file system. Without caches and logs, and without what the setting `blobs` keeps elsewhere.
-    `progress` gets bytes.
+    Others keep reading and writing. The backup is checked; an interrupted backup leaves none. Files
+    of the `earlier` backup on the same file system are shared with it (hard links). Caches, logs
+    and files that the setting `blobs` keeps elsewhere are left out. `progress` counts bytes.
 
-    Raises NotAStore where there is none, BadInput for a store in a database and for a target that
-    is in the store, Conflict where it holds something, StoreUnwritable where it has no room,
-    StoreCorrupt where the store contradicts itself, StoreTooNew for one of a newer version.
+    Raises NotAStore if there is no store, BadInput for a store in a database and for a target
+    inside the store, Conflict for a target that is not empty, StoreUnwritable without disk space,
+    StoreCorrupt for an inconsistent store, StoreTooNew for a store of a newer version.
     """
     if place.is_database:
         raise BadInput(
             f"{place.shown()} is in a database, which has backups of its own: pg_dump; "
-            "`lookalike copy` brings it to a directory"
+            "`lookalike copy` copies it to a directory"
         )
     source, goal = Path(place.given).absolute(), Path(target).absolute()
     if not place.is_there():
-        raise NotAStore(f"there is no store in {place.given!r}; name the one to be kept")
+        raise NotAStore(f"there is no store in {place.given!r}; give the store to back up")
     _check_apart(source, goal)
     kept = None if earlier is None else Path(earlier).absolute()
     if kept is not None and not (kept / "lookalike.db").exists():
-        raise BadInput(f"{earlier} is no earlier backup: there is no store in it")
+        raise BadInput(f"{earlier} is not an earlier backup: there is no store in it")
     if kept is not None and kept.resolve() == source.resolve():
-        raise BadInput(f"{earlier} is the store itself: what shares its files is no backup of them")
+        raise BadInput(f"{earlier} is the store itself: a backup must not share files with it")
     backup = copy_bytes(source, goal, earlier=kept, progress=progress)
     if place.settings(os.environ).blobs is None:
         return backup
@@ -62,44 +61,45 @@ def back_up(
 def _check_apart(source: Path, target: Path) -> None:
     one, other = source.resolve(), target.resolve()
     if other.is_relative_to(one):
-        raise BadInput(f"{target} is in the store itself; name a directory outside of {source}")
+        raise BadInput(f"{target} is in the store itself; give a directory outside of {source}")
     if one.is_relative_to(other):
-        raise BadInput(f"the store is in {target}; name a directory that holds nothing")
+        raise BadInput(f"the store is in {target}; give an empty directory")
 
 
-# --- cache carry-over after packing --------------------------------------------------------------
+# --- update caches after packing -----------------------------------------------------------------
 
-# All of it is derived, and would be made anew: neighbour lists of a million items take minutes.
+# The caches could be computed again, but neighbour lists of a million items take minutes.
 
 
 def move_cached_slots(cache: Path, packed: Sequence[Packed]) -> None:
-    """Let the files in `cache` be of where the vectors of packed spaces are now."""
+    """Update the files in `cache` to the new slots of vectors in packed spaces."""
     for one in packed:
         for file in cache.glob(f"lists.{one.space.pk}.*.npz"):
-            lists_follow(file, one)
-        map_follows(cache / f"map-{one.space.pk}.npz", one)
+            move_list_slots(file, one)
+        move_map_slots(cache / f"map-{one.space.pk}.npz", one)
     for file in cache.glob("field.*.npz") if packed else ():
-        _field_follows(file, packed)
+        _move_field_slots(file, packed)
 
 
-def _field_follows(file: Path, packed: Sequence[Packed]) -> None:
-    kept = recall(file)
+def _move_field_slots(file: Path, packed: Sequence[Packed]) -> None:
+    kept = read_cache(file)
     if kept is None:
         return
     (mark, arrays), moved = kept, False
     for one in packed:
         for name in ("space", "reference_space"):
-            was = mark.get(name, {})
-            if (was.get("pk"), was.get("generation")) != (one.space.pk, one.space.generation - 1):
+            space = mark.get(name, {})
+            known = space.get("pk"), space.get("generation")
+            if known != (one.space.pk, one.space.generation - 1):
                 continue
             if name == "space":
                 slots = one.moved(arrays["slots"])
                 if slots is None:
                     return
                 arrays["slots"] = slots
-            was["generation"], moved = one.space.generation, True
+            space["generation"], moved = one.space.generation, True
     if moved:
-        remember(file, mark, arrays)
+        write_cache(file, mark, arrays)
 
 
 # --- compaction ----------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ def _field_follows(file: Path, packed: Sequence[Packed]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Compacted:
-    """What a store took on the disk before, and takes now; `spaces` counts those packed anew."""
+    """The size of a store on disk before and after; `spaces` counts the packed spaces."""
 
     spaces: int
     bytes_before: int
@@ -115,13 +115,13 @@ class Compacted:
 
 
 def compact(runtime: Runtime, *, progress: Progress = quiet) -> Compacted:
-    """Give back the room that removed documents left in a store.
+    """Free the disk space of removed documents.
 
-    Others go on reading, and wait with what they write. While it works the disk holds vectors and
-    database twice, and the memory the database once. Interrupted, all is as it was or as it shall
-    be. What a reader of an older state still needs goes with the next compaction.
+    Others keep reading; writers wait. Meanwhile the disk holds vectors and database twice, and the
+    memory the database once. An interruption leaves the old or the new state. Files that a reader
+    of an older state still needs are removed by the next compaction.
 
-    Raises StoreUnwritable where the disk has no room; nothing is lost.
+    Raises StoreUnwritable without enough disk space; nothing is lost.
     """
     deciders = runtime.operations.deciders
     deciders.close()

@@ -1,7 +1,7 @@
-"""Keeping objects and their documents the same: what is said of one reaches the other at once.
+"""Edit the metadata and regions of objects, and keep objects and their documents consistent.
 
-A label in an object's metadata is an event on each of its documents. What was said of one part of
-an item, a face of many, stays with that part.
+A label in an object's metadata is an event on each of its documents. A label of one part of an
+item, such as one face of several, stays with that part.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from lookalike.stores.base import Snapshot, Txn, one_of
 
 
 @dataclass(slots=True)
-class Amended:
-    """What stands for an object now: `values` by key, and who said them; `gone` keys have none."""
+class ObjectEdits:
+    """The current edits of an object: `values` by key with their `actors`, and removed keys."""
 
     values: dict[str, Any] = field(default_factory=dict)
     actors: dict[str, str] = field(default_factory=dict)
@@ -45,24 +45,24 @@ def record_amendments(
     before: Mapping[int, Mapping[str, Any]],
     changes: Mapping[int, Mapping[str, Any]],
 ) -> None:
-    """Record what an operation says of objects by pk, whose metadata were `before`."""
+    """Record an operation's changes of objects by pk, whose metadata were `before`."""
     rows = [
         {
             "operation_pk": operation_pk,
             "object_pk": pk,
-            "before": {name: before[pk][name] for name in said if name in before[pk]},
-            "after": dict(said),
+            "before": {name: before[pk][name] for name in change if name in before[pk]},
+            "after": dict(change),
         }
-        for pk, said in changes.items()
+        for pk, change in changes.items()
         if pk in before
     ]
     txn.insert(schema.amendment, rows)
 
 
-def standing_after(snapshot: Snapshot, operations: Sequence[int]) -> dict[int, Amended]:
-    """Return what stands for the objects that operations amended, now that some are undone.
+def edits_after(snapshot: Snapshot, operations: Sequence[int]) -> dict[int, ObjectEdits]:
+    """Return the current edits of the objects that `operations` edited, some of them now undone.
 
-    A key has what the last operation in force said of it; where none is, what it had before all.
+    A key has the value of the last operation that is not undone, or else its value before them all.
     """
     amendment, operation = schema.amendment, schema.operation
     touched = select(amendment.c.object_pk, amendment.c.after)
@@ -74,31 +74,31 @@ def standing_after(snapshot: Snapshot, operations: Sequence[int]) -> dict[int, A
         .join(operation, operation.c.pk == amendment.c.operation_pk)
         .order_by(amendment.c.pk)
     )
-    said: dict[int, list[Any]] = {}
+    rows_of: dict[int, list[Any]] = {}
     for row in snapshot.rows(history.where(one_of(amendment.c.object_pk, keys))):
-        said.setdefault(row.object_pk, []).append(row)
-    return {pk: _standing(names, said[pk]) for pk, names in keys.items()}
+        rows_of.setdefault(row.object_pk, []).append(row)
+    return {pk: _edits(names, rows_of[pk]) for pk, names in keys.items()}
 
 
-def _standing(names: Iterable[str], history: Sequence[Any]) -> Amended:
-    standing = Amended()
+def _edits(names: Iterable[str], history: Sequence[Any]) -> ObjectEdits:
+    edits = ObjectEdits()
     for name in names:
         rows = [row for row in history if name in row.after]
-        in_force = [row for row in rows if row.undone_by is None]
-        if in_force:
-            standing.values[name] = in_force[-1].after[name]
-            standing.actors[name] = in_force[-1].actor
+        effective = [row for row in rows if row.undone_by is None]
+        if effective:
+            edits.values[name] = effective[-1].after[name]
+            edits.actors[name] = effective[-1].actor
         elif name in rows[0].before:
-            standing.values[name] = rows[0].before[name]
+            edits.values[name] = rows[0].before[name]
         else:
-            standing.gone.add(name)
-    return standing
+            edits.gone.add(name)
+    return edits
 
 
 # -------------------------------------------------------------------------------------------------
 
 _GIVEN = (Origin.HUMAN, Origin.IMPORT)
-_WORDS = (
+_ANSWERS = (
     EventKind.LABELLED,
     EventKind.PROMOTED,
     EventKind.RETRACTED,
@@ -109,157 +109,169 @@ _WORDS = (
 
 @dataclass(slots=True)
 class Sync:
-    """Changes to metadata, gathered, then said all at once. Use it inside one operation."""
+    """Writes changes of metadata to objects and documents inside one operation.
+
+    It collects the labels among the changes; `append` writes and decides them all at once.
+    """
 
     operations: Operations
     running: Running
-    _said: dict[int, dict[int, str | None]] = field(default_factory=dict)
+    _labels: dict[int, dict[int, str | None]] = field(default_factory=dict)
+    """The collected labels, by field pk and document pk."""
     _of_object: set[int] = field(default_factory=set)
+    """The documents (pks) that are a part of an item, and get their label from its object."""
     _homes: dict[int, Home] = field(default_factory=dict)
 
     def objects(self, changes: Mapping[int, Mapping[str, Any]]) -> None:
-        """Change metadata of objects, by pk: of their documents as well.
+        """Change metadata of objects, by pk, and of their documents.
 
-        Raises BadInput for a value that is no label in a label field.
+        Raises BadInput for an invalid label in a label field.
         """
         documents = _documents_of(self.running.txn, changes)
-        named = {pk: dict(said) for pk, said in changes.items()}
-        for pk, said in named.items():
-            for one in documents.get(pk, []):
-                self._label(one, said)
-                said |= self._named(one, said)
+        renamed = {pk: dict(change) for pk, change in changes.items()}
+        for pk, change in renamed.items():
+            for document in documents.get(pk, []):
+                self._collect_labels(document, change)
+                change |= self._current_names(document, change)
         self._check_in_use()
-        self._rewrite_objects(named, self.running.actor)
+        self._rewrite_objects(renamed, self.running.actor)
 
-    def reword(self, changes: Mapping[int, Mapping[str, Any]]) -> None:
-        """Change metadata of objects, by pk, that say the same in other words, by whom they did."""
+    def rename(self, changes: Mapping[int, Mapping[str, Any]]) -> None:
+        """Write the new names of labels into objects, by pk; the values keep their actors."""
         self._rewrite_objects(changes, None)
 
     def restore(self, operations: Sequence[int]) -> None:
-        """Give objects the metadata that stand now that some of these operations are undone.
+        """Restore the metadata of objects after these operations were undone or restored.
 
-        What they had said of documents, the fold of the ledger knows. What a document took over
-        from its object later, when it was made, is said again.
+        The fold of the event log restores labels that the operations gave to documents. Labels that
+        a document took over from its object later, when it was made, are collected here.
         """
         txn, table = self.running.txn, schema.object_
-        standing = standing_after(txn, operations)
-        documents, said = _documents_of(txn, standing), _said_in(txn, operations)
+        edits = edits_after(txn, operations)
+        documents, labelled = _documents_of(txn, edits), _labelled_in(txn, operations)
         written = []
-        for row in txn.rows(select(table).where(one_of(table.c.pk, standing))):
-            amended = standing[row.pk]
-            kept = {key: value for key, value in row.metadata.items() if key not in amended.gone}
-            after = kept | amended.values
-            touched = amended.values.keys() | amended.gone
+        for row in txn.rows(select(table).where(one_of(table.c.pk, edits))):
+            own = edits[row.pk]
+            kept = {key: value for key, value in row.metadata.items() if key not in own.gone}
+            after = kept | own.values
+            touched = own.values.keys() | own.gone
             said_by = {key: who for key, who in (row.said_by or {}).items() if key not in touched}
-            written.append({"pk": row.pk, "metadata": after, "said_by": said_by | amended.actors})
-            for one in documents.get(row.pk, []):
-                self._take_over(one, row.metadata, {key: after.get(key) for key in touched}, said)
-                self._follow(one, row.metadata, after)
-            self._wait_again(row, after)
+            written.append({"pk": row.pk, "metadata": after, "said_by": said_by | own.actors})
+            restored = {key: after.get(key) for key in touched}
+            for document in documents.get(row.pk, []):
+                self._take_over(document, row.metadata, restored, labelled)
+                self._update_document(document, row.metadata, after)
+            self._extract_again(row, after)
         txn.update(table, written)
 
     def documents(self, row: CollectionRow, changes: Mapping[int, Mapping[str, Any]]) -> None:
         """Change metadata of documents of a collection, by pk.
 
-        A label stays with the document. What else is said of a whole item is said of its object.
+        A label is stored with the document; other metadata of a whole item with its object.
         """
         txn, table, home = self.running.txn, schema.document, self._home(row.pk)
         query = select(table).where(one_of(table.c.pk, changes))
         of_objects: dict[int, dict[str, Any]] = {}
-        for one in txn.rows(query):
+        for document in txn.rows(query):
             rest = {}
-            for name, value in changes[one.pk].items():
+            for name, value in changes[document.pk].items():
                 if name in home.fields:
-                    self._say(home.fields[name], one.pk, label_in(value))
+                    self._collect(home.fields[name], document.pk, label_in(value))
                 else:
                     rest[name] = value
-            if rest and one.part == "":
-                renamed = {row.source_of(name): value for name, value in rest.items()}
-                of_objects[one.object_pk] = renamed
+            if rest and document.part == "":
+                by_source = {row.source_of(name): value for name, value in rest.items()}
+                of_objects[document.object_pk] = by_source
             elif rest:
-                self._rewrite(home, one, {**one.metadata, **rest})
+                self._rewrite(home, document, {**document.metadata, **rest})
         self._check_in_use()
         if of_objects:
             self.objects(of_objects)
 
-    def say(self) -> None:
-        """Append what was said of labels and decide all that follows."""
-        for field_pk, labels in sorted(self._said.items()):
-            lines = _lines(self.running.txn, field_pk, labels, self._of_object)
-            self.running.by_person += len({line.document_pk for line in lines})
-            self.operations.append(self.running, field_pk, lines)
+    def append(self) -> None:
+        """Append the collected labels to the event log, and decide everything they affect."""
+        for field_pk, labels in sorted(self._labels.items()):
+            statements = _statements(self.running.txn, field_pk, labels, self._of_object)
+            self.running.by_person += len({line.document_pk for line in statements})
+            self.operations.append(self.running, field_pk, statements)
 
     def _rewrite_objects(self, changes: Mapping[int, Mapping[str, Any]], actor: str | None) -> None:
-        """Change metadata of objects that the `actor` says from now on, or whoever said them."""
+        """Change metadata of objects; with an `actor` record the actor for each changed key."""
         txn, table = self.running.txn, schema.object_
         rows = txn.rows(select(table).where(one_of(table.c.pk, changes)))
         documents = _documents_of(txn, changes)
         written = []
         for row in rows:
             after = {**row.metadata, **changes[row.pk]}
-            said = {} if actor is None else dict.fromkeys(changes[row.pk], actor)
-            said_by = dict(row.said_by or {}) | said
+            actors = {} if actor is None else dict.fromkeys(changes[row.pk], actor)
+            said_by = dict(row.said_by or {}) | actors
             written.append({"pk": row.pk, "metadata": after, "said_by": said_by})
-            for one in documents.get(row.pk, []):
-                self._follow(one, row.metadata, after)
-            self._wait_again(row, after)
+            for document in documents.get(row.pk, []):
+                self._update_document(document, row.metadata, after)
+            self._extract_again(row, after)
         txn.update(table, written)
         before = {row.pk: row.metadata for row in rows}
         record_amendments(txn, self.running.pk, before, changes)
 
-    def _label(self, document: Any, changes: Mapping[str, Any]) -> None:
-        """Say the labels of a document that changes of its object are."""
+    def _collect_labels(self, document: Any, changes: Mapping[str, Any]) -> None:
+        """Collect the labels that changes of an object give to a document of it."""
         home = self._home(document.collection_pk)
         for name, field_pk in home.fields.items():
             source = home.row.source_of(name)
             if source in changes:
-                self._say(field_pk, document.pk, label_in(changes[source]))
+                self._collect(field_pk, document.pk, label_in(changes[source]))
                 if document.part != "":
                     self._of_object.add(document.pk)
 
-    def _named(self, document: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
-        """Return those of the changes that give a label of a document by another name, by its own.
+    def _current_names(self, document: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the changes whose label is an old name or alias, with the label's current name.
 
-        So the object says what the document does.
+        So an object and its document have the same text.
         """
         home, txn = self._home(document.collection_pk), self.running.txn
-        named: dict[str, Any] = {}
+        renamed: dict[str, Any] = {}
         for name, field_pk in home.fields.items():
             value = changes.get(source := home.row.source_of(name))
             label = label_in(value)
-            today = None if label is None else current_name(txn, field_pk, label)
-            if today is not None and today != label:
-                named[source] = today.split(LABEL_SEPARATOR) if isinstance(value, list) else today
-        return named
+            current = None if label is None else current_name(txn, field_pk, label)
+            if current is not None and current != label:
+                parts = current.split(LABEL_SEPARATOR)
+                renamed[source] = parts if isinstance(value, list) else current
+        return renamed
 
     def _take_over(
         self,
         document: Any,
         before: Mapping[str, Any],
         changes: Mapping[str, Any],
-        said: Collection[tuple[int, int]],
+        labelled: Collection[tuple[int, int]],
     ) -> None:
-        """Say the labels of a document that it has, or lacks, because of what its object had."""
+        """Collect the labels that a document took over from the earlier metadata of its object.
+
+        `labelled` are the pairs (field pk, document pk) that the event log restores.
+        """
         home = self._home(document.collection_pk)
         for name, field_pk in home.fields.items():
             source = home.row.source_of(name)
-            if source not in changes or (field_pk, document.pk) in said:
+            if source not in changes or (field_pk, document.pk) in labelled:
                 continue
-            stance = label_states(self.running.txn, field_pk, [document.pk])[document.pk]
-            given = stance.label if stance.origin in _GIVEN else None
-            had, has = label_in(before.get(source)), label_in(changes[source])
-            if given == had != has:
-                self._label(document, {source: has})
+            state = label_states(self.running.txn, field_pk, [document.pk])[document.pk]
+            given = state.label if state.origin in _GIVEN else None
+            old, new = label_in(before.get(source)), label_in(changes[source])
+            if given == old != new:
+                self._collect_labels(document, {source: new})
 
-    def _follow(self, document: Any, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
-        """Let a document keep of its object's metadata what it is to keep."""
+    def _update_document(
+        self, document: Any, before: Mapping[str, Any], after: Mapping[str, Any]
+    ) -> None:
+        """Update the metadata that a document copies from its object."""
         home = self._home(document.collection_pk)
-        had, has = home.kept(before), home.kept(after)
-        moved = {name for name in had.keys() | has if had.get(name) != has.get(name)}
-        if moved:
-            rest = {name: value for name, value in document.metadata.items() if name not in moved}
-            changed = {name: has[name] for name in moved if name in has}
-            self._rewrite(home, document, rest | changed)
+        old, new = home.kept(before), home.kept(after)
+        changed = {name for name in old.keys() | new if old.get(name) != new.get(name)}
+        if changed:
+            rest = {name: value for name, value in document.metadata.items() if name not in changed}
+            own = {name: new[name] for name in changed if name in new}
+            self._rewrite(home, document, rest | own)
 
     def _rewrite(self, home: Home, document: Any, metadata: Mapping[str, Any]) -> None:
         txn = self.running.txn
@@ -267,22 +279,23 @@ class Sync:
         for field_pk in home.fields.values():
             touch(txn, field_pk, [document.pk], self.running.pk)
 
-    def _wait_again(self, row: Any, after: Mapping[str, Any]) -> None:
-        """Let an object wait where a text or regions among its metadata are what is extracted."""
+    def _extract_again(self, row: Any, after: Mapping[str, Any]) -> None:
+        """Queue an object for extraction if an extracted text or region in its metadata changed."""
         blobs = [Blob(**blob) for blob in row.blobs]
-        redrawn = row.metadata.get(REGIONS) != after.get(REGIONS)
+        regions_changed = row.metadata.get(REGIONS) != after.get(REGIONS)
         for collection in collections_over(self.running.txn, row.bucket_pk, derived=True):
-            now = input_of(collection, blobs, after)
-            moved = now != input_of(collection, blobs, row.metadata)
-            if now is not None and (moved or (redrawn and reads_regions(collection.extractor))):
+            new = input_of(collection, blobs, after)
+            changed = new != input_of(collection, blobs, row.metadata)
+            changed = changed or (regions_changed and reads_regions(collection.extractor))
+            if new is not None and changed:
                 mark_pending(self.running.txn, collection.pk, {row.pk: None})
 
     def _check_in_use(self) -> None:
-        for field_pk, labels in self._said.items():
+        for field_pk, labels in self._labels.items():
             check_in_use(self.running.txn, field_pk, labels.values())
 
-    def _say(self, field_pk: int, document_pk: int, label: str | None) -> None:
-        self._said.setdefault(field_pk, {})[document_pk] = label
+    def _collect(self, field_pk: int, document_pk: int, label: str | None) -> None:
+        self._labels.setdefault(field_pk, {})[document_pk] = label
 
     def _home(self, collection_pk: int) -> Home:
         if collection_pk not in self._homes:
@@ -290,8 +303,8 @@ class Sync:
         return self._homes[collection_pk]
 
 
-def _said_in(snapshot: Snapshot, operations: Sequence[int]) -> set[tuple[int, int]]:
-    """Return of which documents operations said something, each with the field."""
+def _labelled_in(snapshot: Snapshot, operations: Sequence[int]) -> set[tuple[int, int]]:
+    """Return the pairs (field pk, document pk) for which operations have an event."""
     table = schema.event
     query = select(table.c.field_pk, table.c.document_pk).distinct()
     rows = snapshot.rows(query.where(one_of(table.c.operation_pk, operations)))
@@ -312,94 +325,94 @@ def _documents_of(snapshot: Snapshot, objects: Iterable[int]) -> dict[int, list[
     return found
 
 
-def _lines(
+def _statements(
     snapshot: Snapshot, field_pk: int, labels: Mapping[int, str | None], of_object: set[int]
 ) -> list[LabelStatement]:
-    """Return what has to be said so that documents (pk) have these labels; None is "no label"."""
-    now = label_states(snapshot, field_pk, labels)
-    voices, own = _voices(snapshot, field_pk, labels)
-    lines: list[LabelStatement] = []
+    """Return the statements that give documents (pks) these labels; None removes the label."""
+    states = label_states(snapshot, field_pk, labels)
+    origins, answered_alone = _answers(snapshot, field_pk, labels)
+    statements: list[LabelStatement] = []
     for pk, label in labels.items():
-        if pk in of_object and pk in own:
+        if pk in of_object and pk in answered_alone:
             continue
-        stance, whole = now[pk], pk in of_object
+        state, human = states[pk], [Origin.HUMAN]
         if label is not None:
-            if stance[:2] != (label, Origin.HUMAN):
-                line = LabelStatement(pk, EventKind.LABELLED, label, Origin.HUMAN, of_object=whole)
-                lines.append(line)
-        elif stance.origin == Origin.AUTO:
-            refused = LabelStatement(
-                pk, EventKind.REJECTED, stance.label, Origin.HUMAN, of_object=whole
-            )
-            lines.append(refused)
+            kind, by = EventKind.LABELLED, [] if state[:2] == (label, Origin.HUMAN) else human
+        elif state.origin == Origin.AUTO:
+            kind, label, by = EventKind.REJECTED, state.label, human
         else:
-            lines += [
-                LabelStatement(pk, EventKind.RETRACTED, None, origin, of_object=whole)
-                for origin in sorted(voices.get(pk, ()))
-            ]
-    return lines
+            kind, by = EventKind.RETRACTED, sorted(origins.get(pk, ()))
+        whole = pk in of_object
+        statements += [LabelStatement(pk, kind, label, one, of_object=whole) for one in by]
+    return statements
 
 
-def _voices(
+def _answers(
     snapshot: Snapshot, field_pk: int, pks: Iterable[int]
 ) -> tuple[dict[int, set[Origin]], set[int]]:
-    """Return who ever said something of documents, and of which a person did, of them alone."""
+    """Return the origins of the answers for documents, and the documents answered alone.
+
+    A document is answered alone if a person's last answer was for it, not for its whole object.
+    """
     event, operation = schema.event, schema.operation
     query = (
         select(event.c.document_pk, event.c.kind, event.c.origin, event.c.detail)
         .join(operation, operation.c.pk == event.c.operation_pk)
         .where(event.c.field_pk == field_pk, one_of(event.c.document_pk, pks))
-        .where(operation.c.undone_by.is_(None), event.c.kind.in_(_WORDS))
+        .where(operation.c.undone_by.is_(None), event.c.kind.in_(_ANSWERS))
         .order_by(event.c.seq)
     )
-    voices: dict[int, set[Origin]] = {}
-    own: set[int] = set()
+    origins: dict[int, set[Origin]] = {}
+    answered_alone: set[int] = set()
     for row in snapshot.rows(query):
-        voices.setdefault(row.document_pk, set()).add(Origin(row.origin))
+        origins.setdefault(row.document_pk, set()).add(Origin(row.origin))
         if row.origin == Origin.HUMAN:
             alone = row.kind != EventKind.RETRACTED and not (row.detail or {}).get("of_object")
-            (own.add if alone else own.discard)(row.document_pk)
-    return voices, own
+            (answered_alone.add if alone else answered_alone.discard)(row.document_pk)
+    return origins, answered_alone
 
 
 # --- regions of objects --------------------------------------------------------------------------
 
 _IN_LIST = 5000
-_KEPT = ("box", "detected", "score")
+_REGION_VALUES = ("box", "detected", "score")
 
 
 @dataclass(slots=True)
-class _Drawn:
+class _Regions:
     """The regions of one object, by id, while they change."""
 
-    regions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    by_id: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def change(self, id: str, box: Sequence[float] | None) -> None:
-        """Draw or move a region, or take it away. Raises BadInput."""
+        """Draw, move or remove a region. Raises BadInput, or NotFound."""
         if box is None:
-            if id not in self.regions:
-                known = ", ".join(map(repr, self.regions)) or "none"
-                raise NotFound(f"there is no region {id!r} to take away (known: {known})")
-            del self.regions[id]
+            if id not in self.by_id:
+                known = ", ".join(map(repr, self.by_id)) or "none"
+                raise NotFound(f"there is no region {id!r} to remove (known: {known})")
+            del self.by_id[id]
             return
         if not id or len(id) > 200 or "/" in id:
-            raise BadInput(f"{id[:200]!r} is no id of a region; use 1 to 200 letters without /")
+            raise BadInput(
+                f"{id[:200]!r} is not a valid region id; use 1 to 200 characters without /"
+            )
         try:
-            drawn = list(read_box(box))
+            checked = list(read_box(box))
         except BadContent as error:
             raise BadInput(f"region {id!r}: {error}") from error
-        self.regions[id] = {"id": id, "box": drawn}
+        self.by_id[id] = {"id": id, "box": checked}
 
 
-def redrawn(
+def changed_regions(
     snapshot: Snapshot,
     row: CollectionRow,
     changes: Mapping[str, Mapping[str, Sequence[float] | None]],
 ) -> dict[int, dict[str, Any]]:
-    """Return what the metadata of objects (pk) become when their regions change.
+    """Return the changes of metadata of objects (pks) that change their regions.
 
-    `changes` give by the object's id, and the region's, its box or None. An object that was given
-    none until now keeps those that the detector had proposed. Raises BadInput, or NotFound.
+    `changes` has the box of each region, or None, by the object's id and the region's. An object
+    without regions from a person keeps those that the detector proposed. Raises BadInput, or
+    NotFound.
     """
     check_reads_regions(row.name, row.extractor)
     table = schema.object_
@@ -414,43 +427,47 @@ def redrawn(
         raise NotFound(f"there is no object {unknown[0]!r} here; see a document's object_id")
     result = {}
     for id, boxes in changes.items():
-        drawn = _as_they_are(snapshot, row, objects[id])
+        regions = _current_regions(snapshot, row, objects[id])
         for region, box in boxes.items():
-            drawn.change(region, box)
-        result[objects[id].pk] = {REGIONS: list(drawn.regions.values())}
+            regions.change(region, box)
+        result[objects[id].pk] = {REGIONS: list(regions.by_id.values())}
     return result
 
 
 def check_reads_regions(name: str, extractor: str) -> None:
-    """Raise BadInput for a collection whose documents are no regions."""
+    """Raise BadInput for a collection whose documents are not regions."""
     if not reads_regions(extractor):
         raise BadInput(
-            f"the collection {name!r} has the extractor {extractor}, whose documents are no "
+            f"the collection {name!r} has the extractor {extractor}, whose documents are not "
             "regions; make one with `lookalike create NAME --extractor region`"
         )
 
 
-def _as_they_are(snapshot: Snapshot, row: CollectionRow, one: Any) -> _Drawn:
-    given = one.metadata.get(REGIONS)
+def _current_regions(snapshot: Snapshot, row: CollectionRow, object_row: Any) -> _Regions:
+    given = object_row.metadata.get(REGIONS)
     if isinstance(given, list):
-        listed = (each for each in enumerate(given) if isinstance(each[1], Mapping))
-        return _Drawn(
-            {_id(number, each): {**each, "id": _id(number, each)} for number, each in listed}
+        listed = (pair for pair in enumerate(given) if isinstance(pair[1], Mapping))
+        return _Regions(
+            {
+                _id(number, region): {**region, "id": _id(number, region)}
+                for number, region in listed
+            }
         )
     document = schema.document
     query = select(document.c.part, document.c.attributes).order_by(document.c.pk)
-    here = (document.c.collection_pk == row.pk) & (document.c.object_pk == one.pk)
-    found = snapshot.rows(query.where(here))
-    if any("time_ms" in each.attributes for each in found):
+    here = (document.c.collection_pk == row.pk) & (document.c.object_pk == object_row.pk)
+    parts = snapshot.rows(query.where(here))
+    if any("time_ms" in part.attributes for part in parts):
         raise BadInput(
-            f"{one.id!r} is a video, whose frames have regions of their own: draw on pictures only"
+            f"{object_row.id!r} is a video, whose frames have regions of their own: draw on "
+            "pictures only"
         )
-    return _Drawn({each.part: {"id": each.part} | _said(each.attributes) for each in found})
+    return _Regions({part.part: {"id": part.part} | _values(part.attributes) for part in parts})
 
 
 def _id(number: int, region: Mapping[str, Any]) -> str:
     return str(region.get("id") or f"region-{number}")
 
 
-def _said(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: attributes[name] for name in _KEPT if name in attributes}
+def _values(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: attributes[name] for name in _REGION_VALUES if name in attributes}

@@ -1,4 +1,4 @@
-"""Migrating: another extractor for collections that are labelled, compared first, then switched."""
+"""Migrate collections to another extractor: extract into a new space, compare, then switch."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ from lookalike.stores.base import Snapshot, Store, StoredSpace, one_of
 
 # --- prepare: extract into a standby space -------------------------------------------------------
 
-# Nothing that anyone sees changes. What is done has a finding, so a preparation that was
-# interrupted goes on where it stopped; one process at a time holds the lease of the space.
+# The standby space is not visible to readers. Each extracted object gets a finding, so an
+# interrupted preparation continues where it stopped; one process at a time holds the space's lease.
 
 _CLAIM_OBJECTS = 256
 
@@ -52,7 +52,7 @@ _Batch = list[tuple[PendingObject, Done]]
 
 
 class Preparation:
-    """Extracts for a space that is beside; `target` has that space and what extracts for it."""
+    """Extracts into a standby space; `target` has that space and its extractor."""
 
     def __init__(
         self, store: Store, extraction: Extraction, target: Target, clock: Callable[[], float]
@@ -66,9 +66,9 @@ class Preparation:
         self._written = 0
 
     def run(self, progress: Progress) -> int:
-        """Extract until something is known of every object; return how many were extracted.
+        """Extract until every object has a finding; return the number of extracted objects.
 
-        What had failed is tried again. Raises Conflict while another process is at it.
+        It retries failed objects. Raises Conflict while another process holds the lease.
         """
         space, self._owner = self._target.space, new_owner()
         with self._store.write() as txn:
@@ -78,7 +78,7 @@ class Preparation:
         self._written = 0
         try:
             with Heartbeat(self._renew):
-                while self._once(lambda: progress(self._written, max(left, self._written))):
+                while self._pass(lambda: progress(self._written, max(left, self._written))):
                     pass
         finally:
             end(self._owner)
@@ -86,18 +86,18 @@ class Preparation:
                 release_lease(txn, space, self._owner)
         return self._written
 
-    # --- inside ---------------------------------------------------------------------------------
+    # --- helpers --------------------------------------------------------------------------------
 
     def _renew(self) -> None:
         with self._store.claim() as txn:
             take_lease(txn, self._target.space, self._owner, self._clock())
 
-    def _once(self, tell: Callable[[], None]) -> bool:
-        """Extract what is left now, from the first object on; return whether anything was."""
+    def _pass(self, report: Callable[[], None]) -> bool:
+        """Extract the objects left, from the first one on; return whether there were any."""
         self._after, before = 0, self._written
         for batch in self._extraction.found(self._target, self._claim):
             self._written += self._write(batch) if batch else 0
-            tell()
+            report()
         return self._written > before
 
     def _claim(self) -> list[PendingObject]:
@@ -131,14 +131,14 @@ class Preparation:
         return len(batch)
 
     def _still_left(self, snapshot: Snapshot, batch: _Batch) -> _Batch:
-        """Return what has not been forgotten, changed or done meanwhile."""
+        """Return the objects that were not erased, changed or extracted meanwhile."""
         chosen = one_of(schema.object_.c.pk, [one.pk for one, _ in batch])
         rows = snapshot.rows(objects_left(self._target.row, self._target.space).where(chosen))
-        now = {row.pk: pending_from(row, self._target) for row in rows}
+        left = {row.pk: pending_from(row, self._target) for row in rows}
         return [
             (one, done)
             for one, done in batch
-            if one.pk in now and _content(now[one.pk]) == _content(one)
+            if one.pk in left and _content(left[one.pk]) == _content(one)
         ]
 
 
@@ -151,11 +151,11 @@ def _content(one: PendingObject) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """What collections would be like with another extractor; nothing has changed yet.
+    """The comparison of collections with another extractor; nothing has changed yet.
 
-    `before` and `after` name the spaces. `extracted` counts the objects that were extracted for
-    this, and `failed` gives the reason for each that could not be. Of the documents in force
-    `without_counterpart` have none in the other space, and `new_parts` would be documents there.
+    `before` and `after` name the embedding spaces. `extracted` counts the objects extracted for it;
+    `failed` has the reason for each failed object. `without_counterpart` counts current documents
+    without a matching part in the other space, `new_parts` the new documents there.
     """
 
     collections: tuple[str, ...]
@@ -172,7 +172,7 @@ class Migration:
 
 @dataclass(frozen=True, slots=True)
 class MigrationProgress:
-    """How far a server is: objects `left` to extract, or what came of it."""
+    """The progress of a migration on a server: objects `left` to extract, or the result."""
 
     left: int
     migration: Migration | None = None
@@ -181,14 +181,14 @@ class MigrationProgress:
 
 @dataclass(frozen=True, slots=True)
 class DroppedSpaces:
-    """Spaces that were erased, by the collection's name, and what went with them."""
+    """The erased embedding spaces, by collection, with the counts of vectors and bytes."""
 
     spaces: Mapping[str, tuple[str, ...]]
     vectors: int
     freed_bytes: int
 
 
-def prepared(
+def prepare(
     runtime: Runtime,
     namespace: str,
     collections: Sequence[str],
@@ -197,15 +197,15 @@ def prepared(
     confidence_threshold: float | None,
     progress: Progress,
 ) -> Migration:
-    """Extract collections into the space of another extractor, and compare. Nothing else changes.
+    """Extract collections into the space of another extractor, and compare; change nothing else.
 
-    Interrupted, the same call goes on. Raises what `changes_to` raises.
+    If interrupted, the same call continues. Raises as `changes_to`.
     """
     begun, tally = time.perf_counter(), Tally()
     changes = changes_to(
         runtime.store, runtime.extractor, namespace, collections, extractor, options
     )
-    extracted = _extracted(runtime, changes, progress)
+    extracted = _extract_left(runtime, changes, progress)
     spaces = {one.pk: one.after for one in changes}
     deciders = runtime.operations.deciders
     with runtime.store.read() as snapshot:
@@ -245,20 +245,20 @@ def migrated(
     op_id: str,
     also: Callable[[Running], None] | None = None,
 ) -> Changed:
-    """Change collections to another extractor, all in one operation, and return what it changed.
+    """Switch collections to another extractor in one operation, and return its changes.
 
-    What is not extracted for it yet is extracted first; what comes in meanwhile afterwards. What
-    else belongs to the operation is done by `also`, before anything is decided anew. Raises
-    what `changes_to` raises, and AlreadyDone for an operation that was done before.
+    It first extracts what is left, and objects that arrive meanwhile afterwards. `also` does other
+    work in the operation, before documents are decided again. Raises as `changes_to`, and Replayed
+    for an operation that was done before.
     """
-    asked = (collections, extractor, options)
-    request = Request.of(op_id, namespace, "migrate", *asked, confidence_threshold)
+    arguments = (collections, extractor, options)
+    request = Request.of(op_id, namespace, "migrate", *arguments, confidence_threshold)
     with runtime.store.read() as snapshot:
         refuse_repetition(snapshot, request)
     changes = changes_to(
         runtime.store, runtime.extractor, namespace, collections, extractor, options
     )
-    _extracted(runtime, changes, progress)
+    _extract_left(runtime, changes, progress)
     operate = runtime.operations.operate
     with operate(changes[0].pk, "migrate", runtime.actor, request) as running:
         running.details["spaces"] = {
@@ -274,46 +274,46 @@ def migrated(
     return running.changed()
 
 
-def dropped(runtime: Runtime, rows: Sequence[CollectionRow]) -> DroppedSpaces:
-    """Erase the spaces of collections that are not in force, for good.
+def drop_standby(runtime: Runtime, rows: Sequence[CollectionRow]) -> DroppedSpaces:
+    """Erase the standby spaces of collections, for good.
 
-    Raises Conflict while one is being extracted into.
+    Raises Conflict while a process extracts into one.
     """
     if not rows:
-        raise BadInput("say of which collection the spaces beside shall go")
+        raise BadInput("nothing to drop: give the collections whose old spaces to erase")
     with runtime.store.write() as txn:
-        doomed = {row.name: [one.space for one in standby_spaces(txn, row.pk)] for row in rows}
-        spaces = [space for some in doomed.values() for space in some]
+        dropped = {row.name: [one.space for one in standby_spaces(txn, row.pk)] for row in rows}
+        spaces = [space for own in dropped.values() for space in own]
         for space in spaces:
             take_lease(txn, space, "", runtime.clock())
         vectors = drop(txn, spaces)
     size = sum(_erase_files(runtime, space) for space in spaces)
     runtime.layouts.forget_erased()
     runtime.store.tidy()
-    names = {name: tuple(one.name for one in some) for name, some in doomed.items()}
+    names = {name: tuple(space.name for space in own) for name, own in dropped.items()}
     return DroppedSpaces(names, vectors, size)
 
 
-# --- inside ---------------------------------------------------------------------------------------
+# --- helpers --------------------------------------------------------------------------------------
 
 
-def _extracted(runtime: Runtime, changes: Sequence[Change], progress: Progress) -> int:
-    """Extract what is left of all collections; return how many objects that were."""
+def _extract_left(runtime: Runtime, changes: Sequence[Change], progress: Progress) -> int:
+    """Extract the objects left in all collections; return their number."""
     with runtime.store.read() as snapshot:
         total = sum(count_left(snapshot, one.row, one.after) for one in changes)
     done = 0
     for one in changes:
         preparation = Preparation(runtime.store, runtime.extraction(), one.target, runtime.clock)
-        done += preparation.run(partial(_tell, progress, done, total))
+        done += preparation.run(partial(_report, progress, done, total))
     return done
 
 
-def _tell(progress: Progress, before: int, total: int, done: int, _left: int) -> None:
+def _report(progress: Progress, before: int, total: int, done: int, _left: int) -> None:
     progress(before + done, max(total, before + done))
 
 
 def _erase_files(runtime: Runtime, space: StoredSpace) -> int:
-    """Erase what derived files know of a space that is no more; return what all of it took."""
+    """Erase the cache files of an erased space; return the size of all its files in bytes."""
     cache, vectors = runtime.root / "cache", runtime.root / "vectors"
     lists = list(cache.glob(f"lists.{space.pk}.*.npz"))
     files = [*vectors.glob(f"{space.pk}.*.f16"), *cache.glob(f"{space.pk}.*.*"), *lists]

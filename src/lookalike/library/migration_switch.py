@@ -1,8 +1,8 @@
-"""Switching: a collection comes to be in the space beside, all in one transaction.
+"""Switch collections to their standby space, all in one transaction.
 
-Documents keep their pks, ids, labels and history. Their parts take the names and attributes that
-the other extractor gives them; those of the space that was in force are put aside, so that it can
-come into force again likewise. What is not known there yet waits for extraction, as anything new.
+Documents keep their pks, ids, labels and history. Their parts take the names and attributes of the
+other extractor; the old ones are stored, so that a later migration can switch back. Objects that
+are not extracted in the new space yet wait for extraction, like new objects.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ from lookalike.stores.base import Snapshot, Store, StoredSpace, Txn, conditions
 # --- checks before a switch ----------------------------------------------------------------------
 
 Build = Callable[[str, Mapping[str, Any]], Extractor]
-"""Returns the extractor of a name with its options."""
+"""Returns the extractor with a name and options."""
 
-_BROUGHT = "passthrough"
+_OWN_VECTORS = "passthrough"
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A collection as it is, what shall extract for it, and the space of that, which is beside.
+    """A collection before a switch, and the target: its new extractor and standby space.
 
-    `before` is the space in force; None where the collection has no documents yet.
+    `before` is the current space; None if the collection has no documents yet.
     """
 
     row: CollectionRow
@@ -68,7 +68,7 @@ class Change:
 
     @property
     def after(self) -> StoredSpace:
-        """Return the space that the collection changes to."""
+        """Return the space to which the collection switches."""
         return self.target.space
 
 
@@ -80,17 +80,17 @@ def changes_to(
     extractor: str,
     options: Mapping[str, Any] | None,
 ) -> list[Change]:
-    """Return how collections change to an extractor; its space beside is made where it is new.
+    """Return the changes of collections to an extractor; create its standby spaces if missing.
 
-    Without `options` they are those that were in force with that extractor before, if it was.
+    Without `options` they are those that the extractor last had in the collection.
 
-    Raises NotFound for an unknown collection or extractor, BadInput where vectors are the user's
-    own, Conflict where it is in force already, or where a collection that decides by the labels of
-    another would be in another space than that one.
+    Raises NotFound for an unknown collection or extractor, BadInput for a collection of the user's
+    own vectors, Conflict if the extractor is the current one, or if a collection and that of its
+    references would be in different spaces.
     """
     full = extractor_name(extractor)
     if not collections:
-        raise BadInput("say which collection shall have another extractor")
+        raise BadInput("nothing to migrate: give one or more collections")
     with store.write() as txn:
         rows = [
             collection_from(named(txn, namespace, Kind.COLLECTION, name))
@@ -100,14 +100,14 @@ def changes_to(
         return [_change(build, txn, row, full, options) for row in rows]
 
 
-def as_planned(snapshot: Snapshot, change: Change) -> bool:
-    """Return whether a collection is still as it was when its change was planned."""
+def is_as_planned(snapshot: Snapshot, change: Change) -> bool:
+    """Return whether a collection has not changed since its change was planned."""
     row = collection_row(snapshot, change.pk)
     same = (row.extractor, row.options) == (change.row.extractor, change.row.options)
     return same and space_in_force(snapshot, change.pk) == change.before
 
 
-# --- inside ---------------------------------------------------------------------------------------
+# --- helpers --------------------------------------------------------------------------------------
 
 
 def _change(
@@ -117,10 +117,10 @@ def _change(
     extractor: str,
     options: Mapping[str, Any] | None,
 ) -> Change:
-    if _BROUGHT in (extractor, row.extractor):
+    if _OWN_VECTORS in (extractor, row.extractor):
         raise BadInput(
-            f"vectors that you bring cannot be extracted again, from or to {row.name!r}: make a "
-            "collection for the new ones, and import the labels into it by id"
+            f"cannot migrate {row.name!r} from or to your own vectors, which are not extracted: "
+            "create a collection for the new vectors, and import the labels into it by id"
         )
     known = [one for one in standby_spaces(txn, row.pk) if one.extractor == extractor]
     if options is None:
@@ -131,8 +131,8 @@ def _change(
     before = space_in_force(txn, row.pk)
     if before is not None and before.name == built.space.name:
         raise Conflict(
-            f"the collection {row.name!r} is in {before.name} already: there is nothing to "
-            "extract anew; other options that leave the space as it is need another collection"
+            f"the collection {row.name!r} is already in {before.name}: there is nothing to "
+            "extract again; for other options with the same space create another collection"
         )
     maker = {"extractor": extractor, "options": options}
     after = make_standby(txn, row.pk, built.space, maker)
@@ -144,32 +144,32 @@ def _change(
 def _check_reads(
     before: Extractor, row: CollectionRow, extractor: str, accepts: frozenset[str]
 ) -> None:
-    """Raise BadInput for an extractor that reads nothing of what the one in force reads."""
+    """Raise BadInput for an extractor that reads none of the content of the current one."""
     if not before.accepts & accepts:
         raise BadInput(
             f"{extractor!r} reads {' and '.join(kinds_named(accepts))}, and {row.name!r} holds "
-            f"{' and '.join(kinds_named(before.accepts))}: make another collection for that"
+            f"{' and '.join(kinds_named(before.accepts))}: create another collection for that"
         )
 
 
 def _check_together(snapshot: Snapshot, rows: Sequence[CollectionRow], extractor: str) -> None:
-    """Raise Conflict where one of a pair would be in a space of its own."""
+    """Raise Conflict if a collection and that of its references would be in different spaces."""
     table, referred = schema.field, schema.field.alias()
     query = select(table.c.collection_pk, referred.c.collection_pk.label("reference_pk")).join(
         referred, referred.c.pk == table.c.reference_field_pk
     )
     pairs = [(one.collection_pk, one.reference_pk) for one in snapshot.rows(query)]
-    asked = {row.pk for row in rows}
-    linked = set(asked)
+    given = {row.pk for row in rows}
+    linked = set(given)
     while more := {pk for pair in pairs if linked & {*pair} for pk in pair} - linked:
         linked |= more
-    if linked == asked:
+    if linked == given:
         return
     names = [row.name for row in rows]
-    others = sorted(collection_row(snapshot, pk).name for pk in linked - asked)
+    others = sorted(collection_row(snapshot, pk).name for pk in linked - given)
     raise Conflict(
-        f"the labels of {', '.join(map(repr, names))} and {', '.join(map(repr, others))} decide "
-        "each other, so they must be in one space; migrate them together: "
+        f"{', '.join(map(repr, names))} and {', '.join(map(repr, others))} use references of each "
+        "other, so they must be in one embedding space; migrate them together: "
         f"lookalike migrate {' '.join([*names, *others])} --extractor {extractor}"
     )
 
@@ -192,14 +192,14 @@ def switch(
     changes: Sequence[Change],
     confidence_threshold: float | None,
 ) -> None:
-    """Change collections to their spaces beside, and decide everything again from the same answers.
+    """Switch collections to their standby spaces, and decide all documents again.
 
-    Fields that decide by a similarity do so by `confidence_threshold` from now on, if one is given.
-    Raises Conflict where a collection has been changed since this was planned.
+    Fields with the policy `threshold` get `confidence_threshold`, if given. Raises Conflict if a
+    collection has changed since the change was planned.
     """
     txn = running.txn
     for one in changes:
-        if not as_planned(txn, one):
+        if not is_as_planned(txn, one):
             raise Conflict(f"the collection {one.row.name!r} was changed meanwhile: migrate again")
     fields = [(one, field) for one in changes for field in fields_of(txn, one.pk)]
     for one in changes:
@@ -207,18 +207,18 @@ def switch(
     new = [(one, _adopted(running, one)) for one in changes]
     for one, documents in new:
         for start in range(0, len(documents), _BLOCK):
-            some = documents[start : start + _BLOCK]
-            write_documents(operations, running, one.target, some)
+            block = documents[start : start + _BLOCK]
+            write_documents(operations, running, one.target, block)
     for one, field in fields:
         _decide(operations, running, field, confidence_threshold)
-        _silence_unplaced(running, field.pk, one)
+        _clear_unplaced(running, field.pk, one)
 
 
 # --- the collection -------------------------------------------------------------------------------
 
 
 def _exchange(txn: Txn, one: Change, operation: int) -> None:
-    """Put the space in force aside and the other one in its place; nothing learned lasts."""
+    """Make the current space standby and the other one current; drop the fitted decision rules."""
     table, field, waiting = schema.space, schema.field, schema.extraction
     if one.before is not None:
         write_standby_findings(txn, one.row, one.before)
@@ -244,21 +244,21 @@ def _exchange(txn: Txn, one: Change, operation: int) -> None:
 
 
 def _adopted(running: Running, one: Change) -> list[NewDocument]:
-    """Let documents be the parts that were found, and return those that are to be documents."""
+    """Match documents to the extracted parts, and return the parts that become new documents."""
     txn, table, after, new = running.txn, schema.finding, 0, list[NewDocument]()
     while findings := findings_of(txn, one.after, after=after, limit=_BLOCK):
         after = findings[-1].object_pk
-        _settle(txn, one, findings)
-        seen_otherwise = rename(txn, one.pk, findings)
+        _write_statuses(txn, one, findings)
+        changed = rename(txn, one.pk, findings)
         for field in fields_of(txn, one.pk):
-            write_statements(txn, running.pk, field.pk, seen_otherwise)
-        new += _to_be(txn, findings)
+            write_statements(txn, running.pk, field.pk, changed)
+        new += _new_documents(txn, findings)
     txn.execute(delete(table).where(table.c.space_pk == one.after.pk))
     return new
 
 
-def _settle(txn: Txn, one: Change, findings: Sequence[ExtractedParts]) -> None:
-    """Write which objects have failed, and let those that had failed before be done."""
+def _write_statuses(txn: Txn, one: Change, findings: Sequence[ExtractedParts]) -> None:
+    """Mark failed objects, and mark those as done that had failed before and have not now."""
     waiting = schema.extraction
     key = {"collection_pk": one.pk, "owner": None, "expires_at": None}
     good = [finding.object_pk for finding in findings if finding.error is None]
@@ -281,21 +281,21 @@ def _settle(txn: Txn, one: Change, findings: Sequence[ExtractedParts]) -> None:
     )
 
 
-def _to_be(txn: Txn, findings: Sequence[ExtractedParts]) -> list[NewDocument]:
-    """Return the parts that are no documents yet."""
+def _new_documents(txn: Txn, findings: Sequence[ExtractedParts]) -> list[NewDocument]:
+    """Return the parts that are not documents yet."""
     table = schema.object_
-    some = {each.object_pk: each for each in findings if len(each.vectors)}
+    found = {each.object_pk: each for each in findings if len(each.vectors)}
     query = select(table)
     rows = {
         row.pk: row
-        for chosen in conditions(table.c.pk, list(some))
+        for chosen in conditions(table.c.pk, list(found))
         for row in txn.rows(query.where(chosen))
     }
     metadata = labels_as_they_stand(txn, {pk: row.metadata for pk, row in rows.items()})
     return [
-        NewDocument(pk, row.id, row.name, some[pk].sha256, metadata[pk], part, row.said_by or ())
+        NewDocument(pk, row.id, row.name, found[pk].sha256, metadata[pk], part, row.said_by or ())
         for pk, row in rows.items()
-        for part in _new_parts(some[pk])
+        for part in _new_parts(found[pk])
     ]
 
 
@@ -313,7 +313,7 @@ def _new_parts(finding: ExtractedParts) -> list[Part]:
 def _decide(
     operations: Operations, running: Running, field: FieldRow, confidence_threshold: float | None
 ) -> None:
-    """Decide a field from scratch, by another similarity where it decides by one."""
+    """Decide a field from scratch, with the new threshold if its policy is `threshold`."""
     before = field.taxonomy
     if before.confidence_threshold is None or confidence_threshold is None:
         operations.decide_all(running, field.pk)
@@ -326,29 +326,29 @@ def _decide(
     operations.configure(running, field.pk, *changed)
 
 
-def _silence_unplaced(running: Running, field_pk: int, one: Change) -> None:
-    """Take away what the machine said of documents that have no vector in the space now."""
+def _clear_unplaced(running: Running, field_pk: int, one: Change) -> None:
+    """Remove the automatic decisions of documents without a vector in the new space."""
     txn, standing = running.txn, schema.standing
     failed = {"label": None, "origin": None, "reason": Reason.EXTRACTION_FAILED.value}
-    moves: dict[int, LabelChange] = {}
-    changed: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
+    lost: dict[int, LabelChange] = {}
+    cleared: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
     for row in _unplaced(txn, field_pk, one.after):
-        stands = row.origin not in (None, Origin.AUTO) or row.answer == Answer.NEW_KIND
-        now = {**_NOTHING_DECIDED} | ({} if stands else failed)
-        if all(getattr(row, name) == value for name, value in now.items()):
+        is_given = row.origin not in (None, Origin.AUTO) or row.answer == Answer.NEW_KIND
+        values = {**_NOTHING_DECIDED} | ({} if is_given else failed)
+        if all(getattr(row, name) == value for name, value in values.items()):
             continue
         key = {"field_pk": field_pk, "document_pk": row.document_pk, "revision": running.pk}
-        changed[stands].append({**key, **now})
-        if not stands and row.label is not None:
-            moves[row.document_pk] = (row.label, None)
-    for rows in changed.values():
+        cleared[is_given].append({**key, **values})
+        if not is_given and row.label is not None:
+            lost[row.document_pk] = (row.label, None)
+    for rows in cleared.values():
         txn.update(standing, rows)
-    silenced = {stands: [row["document_pk"] for row in rows] for stands, rows in changed.items()}
-    log_unplaced(txn, field_pk, running.pk, silenced[True], silenced[False])
+    given, others = ([row["document_pk"] for row in cleared[key]] for key in (True, False))
+    log_unplaced(txn, field_pk, running.pk, given, others)
     event = {"operation_pk": running.pk, "kind": EventKind.DECIDED, "field_pk": field_pk}
-    said = {"label": None, "origin": Origin.AUTO}
-    txn.insert(schema.event, [{**event, "document_pk": pk, **said} for pk in moves])
-    running.effects.add(field_pk, moves)
+    no_label = {"label": None, "origin": Origin.AUTO}
+    txn.insert(schema.event, [{**event, "document_pk": pk, **no_label} for pk in lost])
+    running.effects.add(field_pk, lost)
 
 
 def _unplaced(txn: Txn, field_pk: int, space: StoredSpace) -> Sequence[Any]:

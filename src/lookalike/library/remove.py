@@ -1,7 +1,7 @@
-"""Removing: collections and buckets with all that is in them, in batches that may be interrupted.
+"""Remove collections and buckets with everything in them, in batches that may be interrupted.
 
-A batch is one transaction: killed between two of them, the store is sound, and removing again goes
-on. The name goes last, so until then whoever asks for it finds what is left.
+A batch is one transaction: after an interruption the store is sound, and removing again continues.
+The resource itself is removed last, so until then its name shows what is left.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ _DOCUMENT = schema.standing.c.document_pk
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What was removed: names of collections and buckets, and how much went with them.
+    """The names of removed collections and buckets, and counts of what was in them.
 
-    `copies` counts files that the store kept; the user's own files stay.
+    `copies` counts removed files of the store; the user's own files stay.
     """
 
     collections: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ class Removed:
     thumbnails: int = 0
 
     def and_also(self, more: Removed) -> Removed:
-        """Return both together."""
+        """Return the sum of both."""
         names = [part.name for part in fields(self)]
         return Removed(**{name: getattr(self, name) + getattr(more, name) for name in names})
 
@@ -68,9 +68,9 @@ def forget_objects(
 ) -> forget.Receipt:
     """Erase objects of a bucket, extracted or not, with their documents in every collection.
 
-    What their labels had caused is decided again. More than 5,000 are erased in several operations;
-    the receipt names the last and counts all. Raises NotFound, and erases nothing, for unknown ids.
-    Up to so many that were given an `op_id` are erased once, however often it is asked for.
+    Documents that depended on their labels are decided again. More than 5,000 objects take several
+    operations; the receipt names the last one and counts all. Raises NotFound, and erases nothing,
+    for unknown ids. With an `op_id` (up to 5,000 objects) a repeated call changes nothing.
     """
     request = Request.of(op_id, bucket_pk, "forget", list(object_ids))
     if request is not None and len(object_ids) > _FORGET_OBJECTS:
@@ -92,11 +92,11 @@ def forget_objects(
 def remove_collections(runtime: Runtime, pks: Iterable[int], *, actor: str = "") -> Removed:
     """Remove collections with documents, vectors, labels and history; their objects stay.
 
-    Raises Conflict while a collection that is not among them refers to one, or draws on it.
+    Raises Conflict while another collection refers to one of them, or has it as source.
     """
-    doomed = sorted(set(pks), reverse=True)  # what refers to another one is mostly the younger
+    doomed = sorted(set(pks), reverse=True)  # a collection that refers to another is mostly newer
     if not doomed:
-        raise BadInput("nothing to remove: name a collection, or several")
+        raise BadInput("nothing to remove: give one or more collections")
     with runtime.store.write() as txn:
         _check_unreferred(txn, doomed)
         _stop_extraction(txn, doomed)
@@ -112,10 +112,10 @@ def remove_collections(runtime: Runtime, pks: Iterable[int], *, actor: str = "")
 
 
 def remove_bucket(runtime: Runtime, pk: int, *, cascade: bool = False, actor: str = "") -> Removed:
-    """Remove a bucket with its objects and the copies that nothing else holds.
+    """Remove a bucket with its objects, and the copies of their files if nothing else has them.
 
-    With `cascade` the collections that draw on it go first. Raises Conflict while there are any,
-    or, with `cascade`, while others refer to them.
+    With `cascade` it first removes the collections that use the bucket. Raises Conflict if there
+    are any without `cascade`, or if others refer to them.
     """
     with runtime.store.read() as snapshot:
         over = collections_over(snapshot, pk, derived=True)
@@ -123,7 +123,7 @@ def remove_bucket(runtime: Runtime, pk: int, *, cascade: bool = False, actor: st
     if over and not cascade:
         raise Conflict(
             f"cannot remove the bucket {bucket.name!r}: used by {_named(over)}; remove these "
-            "first, or say cascade"
+            "first, or give cascade"
         )
     removed = Removed()
     if over:
@@ -159,10 +159,10 @@ def _first_objects(snapshot: Snapshot, bucket_pk: int) -> list[int]:
 
 
 def _empty_bucket(runtime: Runtime, bucket_pk: int) -> Removed:
-    """Remove some objects of a bucket that no collection draws on, or all uploads to it.
+    """Remove a batch of objects of a bucket that no collection uses, or else all its uploads.
 
-    Their copies go before the commit: were it the other way round, an interruption would leave
-    copies that nothing names any more.
+    It erases their files before the commit; after the commit, an interruption would leave files
+    that no row names.
     """
     upload = schema.upload
     with runtime.store.write() as txn:
@@ -188,12 +188,12 @@ def _fields(snapshot: Snapshot, collections: Sequence[int]) -> list[int]:
 
 
 def _check_unreferred(snapshot: Snapshot, doomed: Sequence[int]) -> None:
-    """Raise Conflict while another collection refers to one of these, or draws on one."""
+    """Raise Conflict while another collection refers to one of these, or has one as source."""
     field = schema.field
-    here = field.c.reference_field_pk.in_(_fields(snapshot, doomed))
-    referring = {row.collection_pk for row in snapshot.rows(select(field).where(here))}
-    drawing = {one.pk for pk in doomed for one in collections_from(snapshot, pk)}
-    others = sorted((referring | drawing) - set(doomed))
+    refers = field.c.reference_field_pk.in_(_fields(snapshot, doomed))
+    referring = {row.collection_pk for row in snapshot.rows(select(field).where(refers))}
+    derived = {one.pk for pk in doomed for one in collections_from(snapshot, pk)}
+    others = sorted((referring | derived) - set(doomed))
     if others:
         first = _named([collection_row(snapshot, pk) for pk in others])
         names = _named([collection_row(snapshot, pk) for pk in sorted(doomed)])
@@ -206,7 +206,7 @@ def _stop_extraction(txn: Txn, collections: Sequence[int]) -> None:
 
 
 def _empty(runtime: Runtime, collection_pk: int) -> Removed:
-    """Remove some documents of a collection with their vectors and all that was said of them."""
+    """Remove a batch of documents of a collection with their vectors, labels and events."""
     document, standing, field = schema.document, schema.standing, schema.field
     query = select(document.c.pk, document.c.sha256).where(
         document.c.collection_pk == collection_pk
@@ -241,13 +241,13 @@ def _count_labels(snapshot: Snapshot, fields: Sequence[int], chosen: Any) -> int
 def _drop_collections(
     runtime: Runtime, doomed: Sequence[int], actor: str
 ) -> tuple[str, ...] | None:
-    """Remove collections without documents; return their names, or None where some came."""
+    """Remove collections without documents; return their names, or None if one has documents."""
     operations, document = runtime.operations, schema.document
     with operations.operate(doomed[-1], "remove", actor or runtime.actor) as running:
         txn = running.txn
         _check_unreferred(txn, doomed)
-        some = select(document.c.pk).where(document.c.collection_pk.in_(doomed)).limit(1)
-        if txn.rows(some):
+        any_document = select(document.c.pk).where(document.c.collection_pk.in_(doomed)).limit(1)
+        if txn.rows(any_document):
             return None
         _stop_extraction(txn, doomed)
         names = tuple(collection_row(txn, pk).name for pk in sorted(doomed))

@@ -1,4 +1,4 @@
-"""Retrieving: running the stages of a retriever over collections."""
+"""Run the stages of a retriever (filter, search, enrich) over collections."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from lookalike.catalog.retrievers import (
     filled,
 )
 from lookalike.catalog.taxonomies import taxonomy_row
-from lookalike.classifier.graph.search import NOBODY
+from lookalike.classifier.graph.search import NO_ID
 from lookalike.content.pictures import kinds_named, sniff
 from lookalike.errors import BadContent, BadInput
-from lookalike.extractors.base import Content, accepts
-from lookalike.extractors.vectors import MEDIA_TYPE, problems, unit_rows
+from lookalike.extractors.base import VECTOR_TYPE, Content, accepts
+from lookalike.extractors.vectors import problems, unit_rows
 from lookalike.ingest.documents import Target
 from lookalike.ingest.executors import read_content
 from lookalike.library.collection.suggestions import collections_named, matched_known
@@ -45,11 +45,11 @@ from lookalike.stores.base import Snapshot
 
 _ADDRESSES = ("http://", "https://", "data:", "file://", "s3://", "gs://")
 _SNIFFED_BYTES = 4096
-_ASKED = "the input"
+_NAME = "the input"
 
 
 def mode_of(value: Any, target: Target) -> str:
-    """Return how a value is meant, where it is not said: vector, document, content or text."""
+    """Return the default mode of a query value: vector, document, content or text."""
     if isinstance(value, list):
         return "vector"
     if isinstance(value, Mapping):
@@ -60,30 +60,30 @@ def mode_of(value: Any, target: Target) -> str:
 
 
 def vectors_of(runtime: Runtime, target: Target, value: Any, mode: str) -> NDArray[np.float32]:
-    """Return the vectors (n, d) of a value in a collection's space, one for each of its parts.
+    """Return the vectors (n, d) of a value in a collection's embedding space, one per part.
 
-    By `mode` it is a `vector` or several, a `text`, or a `content`: a URL, base64, or an object
-    with one of them. Raises BadInput, and BadContent for what cannot be read.
+    With the `mode` "vector" it is a vector or several, with "text" a text, with "content" a URL,
+    base64, or an object with one of them. Raises BadInput, and BadContent for unreadable content.
     """
     if mode == "vector":
         return _unit(value, target)
     data, media_type = _content(runtime, value, mode)
     pixels = runtime.settings.max_pixels
-    return _extracted(target, Content(data, media_type, name=_ASKED, max_pixels=pixels))
+    return _extracted(target, Content(data, media_type, name=_NAME, max_pixels=pixels))
 
 
 def vectors_of_inputs(
-    runtime: Runtime, target: Target, blob: Blob, beside: Mapping[str, Blob | None]
+    runtime: Runtime, target: Target, blob: Blob, others: Mapping[str, Blob | None]
 ) -> NDArray[np.float32]:
-    """Return the vectors (n, d) of what an object has for a collection, as `chosen_inputs` chose.
+    """Return the vectors (n, d) of an object's inputs, as `chosen_inputs` returned them.
 
     Raises BadInput, BadContent.
     """
     read = runtime.blobs.read
-    if blob.media_type == MEDIA_TYPE and not beside:
+    if blob.media_type == VECTOR_TYPE and not others:
         return _unit(np.frombuffer(read(blob), "<f4"), target)
     pixels = runtime.settings.max_pixels
-    content = read_content(_ASKED, (blob, beside), read, max_pixels=pixels)
+    content = read_content(_NAME, (blob, others), read, max_pixels=pixels)
     return _extracted(target, content)
 
 
@@ -91,7 +91,7 @@ def _extracted(target: Target, content: Content) -> NDArray[np.float32]:
     if not accepts(target.extractor, content.media_type):
         wanted = " or ".join(kinds_named(target.extractor.accepts))
         raise BadInput(
-            f"the input is {content.media_type}, and {target.name!r} is asked by {wanted}"
+            f"the input is {content.media_type}, and {target.name!r} is searched by {wanted}"
         )
     outcome = target.extractor.extract([content])[0]
     if isinstance(outcome, BadContent):
@@ -104,7 +104,7 @@ def _extracted(target: Target, content: Content) -> NDArray[np.float32]:
 def _content(runtime: Runtime, value: Any, mode: str) -> tuple[bytes, str]:
     if mode == "text":
         if not isinstance(value, str):
-            raise BadInput(f"a text is asked for, not {str(value)[:80]!r}")
+            raise BadInput(f"the input must be a text, not {str(value)[:80]!r}")
         return value.encode(), "text/plain"
     if isinstance(value, Mapping):
         value = value.get("url") or value.get("base64")
@@ -127,7 +127,7 @@ def _unit(value: Any, target: Target) -> NDArray[np.float32]:
     try:
         array = np.atleast_2d(np.asarray(value, np.float64))
     except (TypeError, ValueError, OverflowError) as error:
-        raise BadInput("a vector is a list of numbers, all of them finite") from error
+        raise BadInput("a vector must be a list of finite numbers") from error
     for problem in problems(array, target.space.dimension).values():
         raise BadInput(problem)
     return unit_rows(array)
@@ -143,9 +143,9 @@ _IN_LIST = 5000
 
 @dataclass(slots=True)
 class Found:
-    """A document that was found; `score` is its similarity, or that of several searches together.
+    """A document that was found; `score` is its similarity, or its fused score of several searches.
 
-    `enriched` is what taxonomies say of it, by their names.
+    `enriched` has the labels that taxonomies give it, by the taxonomy's name.
     """
 
     collection: CollectionRow
@@ -156,7 +156,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class StageCount:
-    """What a stage took in and gave out, and how long that took, in milliseconds."""
+    """The number of documents before and after a stage, and its time in milliseconds."""
 
     name: str
     taken: int | None
@@ -166,7 +166,7 @@ class StageCount:
 
 @dataclass(frozen=True, slots=True)
 class Retrieval:
-    """What a run found, the best first."""
+    """The documents that a run found, best first, with the counts of its stages."""
 
     found: list[Found]
     stages: list[StageCount]
@@ -183,11 +183,11 @@ def retrieve(
     *,
     everywhere: bool = False,
 ) -> Retrieval:
-    """Run stages over collections, with `filters` before the first of them.
+    """Run stages over collections, with `filters` before the first stage.
 
-    With `everywhere` the collections that cannot be asked so are passed over, unless none is left.
-    Raises BadInput for an input that is missing or cannot be used, BadContent for one that cannot
-    be read, Conflict for a collection without documents.
+    With `everywhere` it skips collections that cannot be searched by the input, unless none is
+    left. Raises BadInput for a missing or unusable input, BadContent for one that cannot be read,
+    Conflict for a collection without documents.
     """
     run = _Run(runtime, snapshot, namespace, list(rows), inputs, everywhere)
     if filters:
@@ -203,7 +203,7 @@ def retrieve(
 
 @dataclass(slots=True)
 class _Run:
-    """The state between two stages: filters that wait for the first search, then what it found."""
+    """The state between two stages: filters collected before the first search, then its results."""
 
     runtime: Runtime
     snapshot: Snapshot
@@ -232,12 +232,12 @@ class _Run:
             return
         kept: set[int] = set()
         for row in self.rows:
-            mine = [one.pk for one in self.found if one.collection.pk == row.pk]
-            kept |= set(self._chosen(row, tree, mine))
+            own = [one.pk for one in self.found if one.collection.pk == row.pk]
+            kept |= set(self._matching(row, tree, own))
         self.found = [one for one in self.found if one.pk in kept]
 
     def all(self) -> list[Found]:
-        """Return what was found; without a search, what the filters choose."""
+        """Return the search results; without a search, the documents that pass the filters."""
         if self.found is None:
             self.found = [
                 Found(row, pk)
@@ -268,11 +268,11 @@ class _Run:
         found: list[Found] = []
         problems: list[BadInput] = []
         known = [(row, self.runtime.target_in(self.snapshot, row)) for row in rows]
-        asked = [pair for pair in known if not query.space or _is_of(query.space, pair[1])]
-        if known and not asked:
+        chosen = [pair for pair in known if not query.space or _is_of(query.space, pair[1])]
+        if known and not chosen:
             spaces = ", ".join(target.space.name for _, target in known)
             raise BadInput(f"no collection here has the space {query.space!r} (known: {spaces})")
-        for row, target in asked:
+        for row, target in chosen:
             try:
                 vectors, own = self._vectors(target, query)
             except BadInput as error:
@@ -283,14 +283,14 @@ class _Run:
             pks, similarities = self._nearest(target, vectors, query.top_k + len(own), tree)
             best: dict[int, float] = {}
             for pk, similarity in zip(pks.ravel().tolist(), similarities.ravel(), strict=True):
-                if pk != NOBODY and pk not in own:
+                if pk != NO_ID and pk not in own:
                     best[pk] = max(best.get(pk, -1.0), float(similarity))
             found += [
                 Found(row, pk, score)
                 for pk, score in best.items()
                 if query.floor is None or score >= query.floor
             ]
-        if problems and len(problems) == len(asked):
+        if problems and len(problems) == len(chosen):
             raise problems[0]
         found.sort(key=lambda one: (-(one.score or 0.0), one.pk))
         return found[: query.top_k]
@@ -300,8 +300,8 @@ class _Run:
     ) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
         whole = Every((*self.trees, tree)) if self.trees else tree
         if self.found is not None:
-            mine = [one.pk for one in self.found if one.collection.pk == target.pk]
-            among = np.array(sorted(self._chosen(target.row, tree, mine)), np.int64)
+            own = [one.pk for one in self.found if one.collection.pk == target.pk]
+            among = np.array(sorted(self._matching(target.row, tree, own)), np.int64)
         elif whole in (EVERYTHING, Every(())):
             among = np.sort(self.snapshot.slots(target.space)[1])
         else:
@@ -313,12 +313,12 @@ class _Run:
         return self.snapshot.nearest(target.space, vectors, min(k, len(among)), among)
 
     def _vectors(self, target: Target, query: Query) -> tuple[NDArray[np.float32], set[int]]:
-        """Return what to be near to, (n, d), and the documents that it is itself."""
+        """Return the query vectors (n, d), and the pks of their own documents, to exclude."""
         value, mode = filled(query.value, self.inputs), query.mode
         if value is None:
             value = next(iter(self.inputs.values()), None)
         if value is None or value == "":
-            raise BadInput("the search has nothing to be near to: give an input")
+            raise BadInput("the search has no query: give an input")
         mode = mode or mode_of(value, target)
         if mode == "document":
             return self._of_document(value, target)
@@ -328,10 +328,10 @@ class _Run:
         named = value if isinstance(value, Mapping) else {"document_id": value}
         id, home = named.get("document_id"), target
         if not isinstance(id, str):
-            raise BadInput(f"{named!r} names no document; give its document_id")
+            raise BadInput(f"{named!r} has no document_id; give one")
         if named.get("collection_id"):
-            asked = [str(named["collection_id"])]
-            row = collections_named(self.snapshot, self.namespace, asked)[0]
+            collections = [str(named["collection_id"])]
+            row = collections_named(self.snapshot, self.namespace, collections)[0]
             home = self.runtime.target_in(self.snapshot, row)
         if home.space.name != target.space.name:
             raise BadInput(
@@ -352,21 +352,21 @@ class _Run:
             raise BadInput(f"no taxonomy is named {stage.taxonomy!r} (known: {known})")
         taxonomy = taxonomy_row(row)
         for home in {one.collection.pk: one.collection for one in self.found}.values():
-            mine = [one for one in self.found if one.collection.pk == home.pk]
-            said = matched_known(
+            own = [one for one in self.found if one.collection.pk == home.pk]
+            labels = matched_known(
                 self.runtime,
                 self.snapshot,
                 self.namespace,
                 taxonomy.name,
                 home,
-                [one.pk for one in mine],
+                [one.pk for one in own],
                 floor=stage.floor,
                 fields=stage.fields,
             )
-            for one, what in zip(mine, said, strict=True):
-                one.enriched[taxonomy.name] = what
+            for one, given in zip(own, labels, strict=True):
+                one.enriched[taxonomy.name] = given
 
-    # --- inside ---------------------------------------------------------------------------------
+    # --- helpers --------------------------------------------------------------------------------
 
     def _values(self, row: CollectionRow) -> DocumentValues:
         collection_id = Kind.COLLECTION.prefix + row.name
@@ -375,23 +375,23 @@ class _Run:
     def _selecting(self, row: CollectionRow) -> Selecting:
         return Selecting(self.snapshot, self._values(row))
 
-    def _chosen(self, row: CollectionRow, tree: Filter, pks: Sequence[int]) -> list[int]:
-        """Return those of the documents that a filter chooses."""
+    def _matching(self, row: CollectionRow, tree: Filter, pks: Sequence[int]) -> list[int]:
+        """Return the documents that pass a filter."""
         if tree in (EVERYTHING, Every(())) or not pks:
             return list(pks)
         values = self._values(row)
         named = {name: values.value_of(name) for name in sorted(fields_in(tree))}
         query, pk = values.query(list(named.values()))
         query = query.where(clause_of(tree, named.__getitem__))
-        chosen = []
+        matching = []
         for start in range(0, len(pks), _IN_LIST):
             rows = self.snapshot.rows(query.where(pk.in_(pks[start : start + _IN_LIST])))
-            chosen += [one.pk for one in rows]
-        return chosen
+            matching += [row.pk for row in rows]
+        return matching
 
 
 def _fused(rankings: Sequence[tuple[Query, list[Found]]]) -> list[Found]:
-    """Return several rankings as one, by reciprocal ranks."""
+    """Fuse several rankings into one by reciprocal rank fusion."""
     scores: dict[int, float] = {}
     first: dict[int, Found] = {}
     for query, ranked in rankings:
@@ -404,7 +404,7 @@ def _fused(rankings: Sequence[tuple[Query, list[Found]]]) -> list[Found]:
 
 
 def _is_of(uri: str, target: Target) -> bool:
-    """Return whether a feature's address names a space: <scheme>://<extractor>@<version>/<output>.
+    """Return whether a feature URI names a space: <scheme>://<extractor>@<version>/<output>.
 
     The scheme and the output are not checked: a collection has one space.
     """

@@ -1,4 +1,4 @@
-"""What the verbs of a collection work with: the open store and the parts around it."""
+"""`Runtime`: an open store with its blobs, caches, extractors and operations, used by all verbs."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from lookalike.ingest.documents import Target
 from lookalike.ingest.extraction import Extraction
 from lookalike.settings import Settings
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot, Txn, in_force, space_columns
+from lookalike.stores.base import Snapshot, Txn, is_current_space, space_columns
 from lookalike.stores.locks import OncePerKey
 from lookalike.stores.open import OpenedStore
 
 
 class Runtime:
-    """An open store with its blobs, thumbnails, extractors and operations; safe for threads."""
+    """An open store with its blobs, thumbnails, extractors and operations; thread-safe."""
 
     def __init__(
         self, opened: OpenedStore, settings: Settings, actor: str, clock: Callable[[], float]
@@ -53,8 +53,8 @@ class Runtime:
         self._extractors: OncePerKey[tuple[str, str], Extractor] = OncePerKey()
         self._check: Callable[[str], None] | None = None
 
-    def speaking(self, actor: str) -> Runtime:
-        """Return the same runtime for someone else, whose name is recorded."""
+    def for_actor(self, actor: str) -> Runtime:
+        """Return the same runtime with another actor, who is recorded with operations."""
         other = copy.copy(self)
         other.actor = actor
         return other
@@ -62,9 +62,9 @@ class Runtime:
     def guarded(
         self, fetch: Callable[[str], tuple[bytes, str | None]], check: Callable[[str], None]
     ) -> Runtime:
-        """Return the same runtime, reading what others name only through a guard.
+        """Return the same runtime for a server: it reads URLs in requests only through `fetch`.
 
-        `check` raises FetchRefused for a path that they must not name.
+        `check` raises FetchRefused for a path that requests must not name.
         """
         other = copy.copy(self)
         size = self.settings.max_blob_bytes
@@ -73,15 +73,15 @@ class Runtime:
         return other
 
     def close(self) -> None:
-        """Release the store, once what others write has ended. Closing twice is harmless.
+        """Release the store after running writes have ended. Closing twice is harmless.
 
-        Whoever begins anything afterwards gets a StoreClosed.
+        Any later call raises StoreClosed.
         """
         self.operations.deciders.close()
         self.store.close()
 
     def extraction(self) -> Extraction:
-        """Return what extracts, with the settings in force."""
+        """Return the extraction of objects with the current settings."""
         return Extraction(
             self.store,
             self.operations,
@@ -98,9 +98,9 @@ class Runtime:
         return self._extractors.get(key, partial(build_extractor, name, options))
 
     def new_extractor(self, name: str, options: Mapping[str, Any]) -> Extractor:
-        """Return the extractor that someone asks for, as `extractor` does.
+        """Return an extractor that a user requests, as `extractor`.
 
-        Raises FetchRefused where the options name a file, such as a model, that requests must not
+        Raises FetchRefused if the options name a file, such as a model, that requests must not
         name.
         """
         for value in _paths_in(options) if self._check is not None else ():
@@ -109,26 +109,26 @@ class Runtime:
         return self.extractor(name, options)
 
     def target(self, row: CollectionRow, dimension: int | None = None) -> Target:
-        """Return a collection as something that items go to; its space is made when it is new.
+        """Return a collection as the target of items; create its embedding space if it has none.
 
-        `dimension` is that of the vectors at hand, for a collection that was not told one.
+        `dimension` is that of the vectors to add, for a collection without a set dimension.
         """
         with self.store.read() as snapshot:
             known = snapshot.rows(_spaces(row))
         if not known:
             with self.store.write() as txn:
-                row = _as_it_is(txn, row)
+                row = _current(txn, row)
                 if not txn.rows(_spaces(row)):
                     self._make_space(txn, row, dimension or waiting_dimension(txn, row))
         with self.store.read() as snapshot:
             return self.target_in(snapshot, row)
 
     def target_in(self, snapshot: Snapshot, row: CollectionRow) -> Target:
-        """Return a collection that has its space as something that documents go to.
+        """Return a collection that has its embedding space as the target of documents.
 
-        Its extractor is the one in force now: who holds `row` may have read it before a migration.
+        It has the current extractor, even if `row` was read before a migration.
         """
-        row, space = _as_it_is(snapshot, row), space_of(snapshot, row.pk)
+        row, space = _current(snapshot, row), space_of(snapshot, row.pk)
         extractor = self._built(row, space.dimension)
         if extractor.space.name != space.name:
             raise Conflict(
@@ -152,11 +152,11 @@ class Runtime:
 
 
 _NAMES = frozenset({"extractor", "name"})
-"""Options that are names, whatever there is of that name."""
+"""Options whose values are names, also where a file has that name."""
 
 
 def _paths_in(value: Any) -> Iterator[str]:
-    """Yield what may be paths among the values of options."""
+    """Yield the values of options that may be paths."""
     if isinstance(value, Mapping):
         for name, inner in value.items():
             yield from _paths_in(inner) if name not in _NAMES else ()
@@ -168,10 +168,10 @@ def _paths_in(value: Any) -> Iterator[str]:
 
 
 def _spaces(row: CollectionRow) -> Select[Any]:
-    return select(schema.space.c.pk).where(in_force(schema.space, row.pk))
+    return select(schema.space.c.pk).where(is_current_space(schema.space, row.pk))
 
 
-def _as_it_is(snapshot: Snapshot, row: CollectionRow) -> CollectionRow:
-    """Return a collection that was read before as it is now. Raises NotFound once it is removed."""
+def _current(snapshot: Snapshot, row: CollectionRow) -> CollectionRow:
+    """Return the current row of a collection. Raises NotFound if it was removed."""
     check_there(snapshot, row.pk)
     return collection_row(snapshot, row.pk)

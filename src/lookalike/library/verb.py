@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 PAGE = 1000
-"""So many documents, questions or operations are in one answer of a server."""
+"""The largest number of documents, questions or operations in one answer of a server."""
 
 _DECLARED = "__verb__"
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -22,9 +22,9 @@ _Method = TypeVar("_Method", bound=Callable[..., Any])
 class Verb:
     """A declared method `call`, and what its signature does not say.
 
-    A key needs the `scope`. `route` is its name over HTTP, None where the route is written by hand;
-    `client` tells whether the client's method is made. Where `paged`, an answer has at most `PAGE`
-    of what `limit` counts, and so many where `limit` is None.
+    An API key needs the `scope`. `route` is the name over HTTP, None for a route written by hand;
+    `client` tells whether the client's method is generated. If `paged`, `limit` is at most `PAGE`
+    over HTTP, and `PAGE` by default.
     """
 
     call: Callable[..., Any]
@@ -47,10 +47,10 @@ def verb(
     client: bool = True,
     paged: bool = False,
 ) -> Callable[[_Method], _Method]:
-    """Declare a method as a verb that a key needs `scope` for; decorate a property's function.
+    """Declare a method as a verb that needs a key with `scope`; for a property, its function.
 
-    `name` is the route's, where it is not the method's. Without `client` the client's method is
-    written by hand in `library.remote`; without `route` the server's route is, as well.
+    `name` is the route's name if it differs from the method's. With `client=False` the client's
+    method is written by hand in `library.remote`; with `route=False` so is the server's route.
     """
 
     def declared(method: _Method) -> _Method:
@@ -62,9 +62,9 @@ def verb(
 
 
 def verbs_of(owner: type) -> Iterator[Verb]:
-    """Yield the verbs of a class: its own first, then those of the classes that it stands on."""
-    for kind in owner.__mro__:
-        for member in vars(kind).values():
+    """Yield the verbs of a class: its own first, then those of its base classes."""
+    for base in owner.__mro__:
+        for member in vars(base).values():
             call = member.fget if isinstance(member, property) else member
             found = getattr(call, _DECLARED, None)
             if found is not None:

@@ -1,6 +1,6 @@
-"""Versions of a label field: named points in its ledger, and how two of them differ.
+"""Versions of a label field: named points in its event log, and how two of them differ.
 
-A version holds nothing: it names a point, and what was there then is folded from the ledger.
+A version stores no labels: it names a point, and the state there is computed from the event log.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from lookalike.stores import schema
 from lookalike.stores.base import Readable, Snapshot
 
 _MACHINE = (None, Origin.AUTO)
-_RULE = tuple(
+_POLICY = tuple(
     one.name for one in fields(Taxonomy) if one.name not in ("field", "version", "taxonomy")
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A named point in the ledger of a label field: what was so just after `operation`.
+    """A named point in the event log of a label field: its state just after `operation`.
 
-    `taxonomy_version` counts the rules that the field had had: what its decisions were made by. A
-    version that is retired is not offered any more, and gives what it gave.
+    `taxonomy_version` is the number of the policy that made the decisions of that time. A retired
+    version is hidden from lists and still readable.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceChanges:
-    """How the references of one label differ: ids of documents."""
+    """The ids of documents that became references of one label, or stopped being one."""
 
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
@@ -56,13 +56,13 @@ class ReferenceChanges:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How a label field differs between two points, `before` and `after`, operations both.
+    """How a label field differs between two points, the operations `before` and `after`.
 
-    `labels_added` and `labels_gone` are those that documents have. `references` are those that came
-    or went, by label; `relabelled` those that vote for another label now, by id. `decisions` are
-    the machine's labels that differ, by id, of documents that it decided at both points; `arrived`
-    counts documents that came in between. `policy` is what the rule says otherwise. All pairs are
-    (before, after).
+    `labels_added` and `labels_gone` are labels of documents. `references` are those added or
+    removed, by label; `relabelled` are references with another label, by id. `decisions` are the
+    automatic labels that differ, by id, of documents decided automatically at both points;
+    `arrived` counts the documents added in between. `policy` has the settings that differ. All
+    pairs are (before, after).
     """
 
     field: str
@@ -84,9 +84,9 @@ def keep(
     check_name(name)
     known = _rows(running.txn, collection, name)
     if known:
-        more = ", and is retired" if known[0].retired_at is not None else ""
+        retired = " (retired)" if known[0].retired_at is not None else ""
         raise Conflict(
-            f"{collection.name!r} has a version {name!r} already{more}; choose another name"
+            f"{collection.name!r} already has a version {name!r}{retired}; choose another name"
         )
     running.txn.insert_one(
         schema.version, field_pk=field.pk, operation_pk=running.pk, name=name, note=note
@@ -95,11 +95,11 @@ def keep(
 
 
 def retire(running: Running, collection: CollectionRow, name: str) -> None:
-    """Offer a version no more. Raises NotFound, and Conflict for one that is retired."""
+    """Hide a version from lists. Raises NotFound, and Conflict for one that is already retired."""
     table = schema.version
     row = _found(running.txn, collection, name)
     if row.retired_at is not None:
-        raise Conflict(f"the version {name!r} is retired already; it can still be asked for")
+        raise Conflict(f"the version {name!r} is already retired; you can still read it")
     chosen = update(table).where(table.c.pk == row.pk)
     running.txn.execute(chosen.values(retired_at=running.at))
     running.details["version"] = name
@@ -108,7 +108,7 @@ def retire(running: Running, collection: CollectionRow, name: str) -> None:
 def listed(
     snapshot: Snapshot, collection: CollectionRow, field: FieldRow | None, *, retired: bool
 ) -> list[Version]:
-    """Return the versions of a field, or of all, the newest first; those `retired` on request."""
+    """Return the versions of a field, or of all, newest first; with `retired` also retired ones."""
     return [
         _version(row)
         for row in _rows(snapshot, collection)
@@ -123,31 +123,32 @@ def version_named(snapshot: Snapshot, collection: CollectionRow, name: str) -> V
 
 @dataclass(frozen=True, slots=True)
 class FieldAt:
-    """A field at one point, as `compare` needs it: by the pk of the document.
+    """The state of a field at one point, by the pks of documents.
 
-    `decided` are the machine's labels, `labels` all there are.
+    `references` are the labels of references, `decided` those of documents without a person's or
+    imported label, `labels` all labels of documents.
     """
 
     operation: str
-    votes: Mapping[int, str]
+    references: Mapping[int, str]
     decided: Mapping[int, str | None]
     labels: frozenset[str]
     documents: frozenset[int]
     taxonomy: Taxonomy
 
 
-def side(store: Readable, field: FieldRow, operation: str) -> FieldAt:
-    """Return a field as a store, of now or of the past, has it; `operation` names the point."""
-    table, rule = schema.standing, schema.field
+def field_at(store: Readable, field: FieldRow, operation: str) -> FieldAt:
+    """Return the state of a field in a store of now or of the past; `operation` names the point."""
+    table, fields_ = schema.standing, schema.field
     query = select(table.c.document_pk, table.c.label, table.c.origin, table.c.answer)
     voting = select(table.c.document_pk, table.c.label).where(table.c.votes)
     with store.read() as snapshot:
         rows = snapshot.rows(query.where(table.c.field_pk == field.pk))
-        votes = snapshot.rows(voting.where(table.c.field_pk == field.reference_field_pk))
-        (stored,) = snapshot.rows(select(rule.c.taxonomy).where(rule.c.pk == field.pk))
+        references = snapshot.rows(voting.where(table.c.field_pk == field.reference_field_pk))
+        (stored,) = snapshot.rows(select(fields_.c.taxonomy).where(fields_.c.pk == field.pk))
     return FieldAt(
         operation=operation,
-        votes={row.document_pk: row.label for row in votes},
+        references={row.document_pk: row.label for row in references},
         decided={row.document_pk: row.label for row in rows if row.origin in _MACHINE},
         labels=frozenset(row.label for row in rows if row.label is not None),
         documents=frozenset(row.document_pk for row in rows),
@@ -156,48 +157,50 @@ def side(store: Readable, field: FieldRow, operation: str) -> FieldAt:
 
 
 def compare(snapshot: Snapshot, field: str, before: FieldAt, after: FieldAt) -> Comparison:
-    """Return how two points differ; `snapshot`, of now, names the documents."""
+    """Return how two points differ; the current `snapshot` gives the ids of the documents."""
     changed = {
         pk: (label, after.decided[pk])
         for pk, label in before.decided.items()
         if pk in after.decided and after.decided[pk] != label
     }
-    moved = {
-        pk: (label, after.votes[pk])
-        for pk, label in before.votes.items()
-        if pk in after.votes and after.votes[pk] != label
+    relabelled = {
+        pk: (label, after.references[pk])
+        for pk, label in before.references.items()
+        if pk in after.references and after.references[pk] != label
     }
-    came, went = after.votes.keys() - before.votes, before.votes.keys() - after.votes
-    ids = ids_of(snapshot, {*changed, *moved, *came, *went})
+    added = after.references.keys() - before.references
+    removed = before.references.keys() - after.references
+    ids = ids_of(snapshot, {*changed, *relabelled, *added, *removed})
     return Comparison(
         field=field,
         before=before.operation,
         after=after.operation,
         labels_added=tuple(sorted(after.labels - before.labels)),
         labels_gone=tuple(sorted(before.labels - after.labels)),
-        references=_by_label(ids, before, after, came, went),
-        relabelled={ids[pk]: pair for pk, pair in sorted(moved.items()) if pk in ids},
+        references=_by_label(ids, before, after, added, removed),
+        relabelled={ids[pk]: pair for pk, pair in sorted(relabelled.items()) if pk in ids},
         decisions={ids[pk]: pair for pk, pair in sorted(changed.items()) if pk in ids},
         arrived=len(after.documents - before.documents),
         policy={
-            name: (was, now)
-            for name in _RULE
-            if (was := getattr(before.taxonomy, name)) != (now := getattr(after.taxonomy, name))
+            name: (old, new)
+            for name in _POLICY
+            if (old := getattr(before.taxonomy, name)) != (new := getattr(after.taxonomy, name))
         },
     )
 
 
 def _by_label(
-    ids: Mapping[int, str], before: FieldAt, after: FieldAt, came: set[int], went: set[int]
+    ids: Mapping[int, str], before: FieldAt, after: FieldAt, added: set[int], removed: set[int]
 ) -> dict[str, ReferenceChanges]:
-    added: dict[str, list[str]] = {}
-    removed: dict[str, list[str]] = {}
-    for pks, votes, into in ((came, after.votes, added), (went, before.votes, removed)):
+    changes: dict[str, tuple[list[str], list[str]]] = {}
+    for place, (pks, labels) in enumerate(
+        ((added, after.references), (removed, before.references))
+    ):
         for pk in sorted(pks & ids.keys()):
-            into.setdefault(votes[pk], []).append(ids[pk])
+            changes.setdefault(labels[pk], ([], []))[place].append(ids[pk])
     return {
-        label: ReferenceChanges(tuple(added.get(label, ())), tuple(removed.get(label, ())))
-        for label in sorted({*added, *removed})
+        label: ReferenceChanges(tuple(new), tuple(gone))
+        for label, (new, gone) in sorted(changes.items())
     }
 
 

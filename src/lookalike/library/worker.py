@@ -1,7 +1,7 @@
-"""The worker: extracts and decides what waits, and does the tasks that were asked for.
+"""The worker: extracts and decides waiting objects, and runs the tasks of requests.
 
-One or many, inside a server or as processes of their own: what they are at is held by leases. Each
-has a watch beside it, which checks alarms.
+One or more workers run inside a server or as own processes; leases hold what each works on. Each
+also runs a watch, which checks alerts.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ from lookalike.errors import (
     Unreachable,
 )
 from lookalike.library.collection.collection import Collection
-from lookalike.library.health import OK, SIGNALS, Ending, Readiness, end_at_once, troubles_of
-from lookalike.library.migration import migrated, prepared
+from lookalike.library.health import OK, SIGNALS, Ending, Readiness, end_at_once, problems_of
+from lookalike.library.migration import migrated, prepare
 from lookalike.library.runtime import Runtime
 from lookalike.model import Status
 from lookalike.quality.alert_delivery import Watch
@@ -57,29 +57,29 @@ _PATIENCE_S = 10.0
 
 
 class _Stopped(Exception):
-    """The worker shall end: what it has begun waits again."""
+    """Raised to end the worker; the work it has begun waits again."""
 
 
 class Worker:
-    """Works for all namespaces of a store. Start it as a thread, or `run` it."""
+    """Works for all namespaces of a store. `start` it as a thread, or `run` it."""
 
     def __init__(self, runtime: Runtime, *, poll_s: float = _POLL_S) -> None:
         self._runtime = runtime
         self._poll_s = poll_s
         self._owner = new_owner()
-        self._news = threading.Condition()
-        self._is_asked = False
+        self._changed = threading.Condition()
+        self._is_woken = False
         self._is_stopping = threading.Event()
         self._resting_until: dict[int, float] = {}
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to work in a thread."""
+        """Start to work in a thread."""
         self._thread = threading.Thread(target=self.run, name="lookalike worker", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """End, as soon as what is being written is written."""
+        """End after the running write."""
         self._is_stopping.set()
         self.wake()
         if self._thread is not None:
@@ -87,26 +87,26 @@ class Worker:
 
     @property
     def has_died(self) -> bool:
-        """Return whether its thread has ended although nobody told it to."""
+        """Return whether its thread has ended without `stop`."""
         began = self._thread is not None and not self._thread.is_alive()
         return began and not self._is_stopping.is_set()
 
     def wake(self) -> None:
-        """Tell that there is something to do: nobody needs to wait for the next look."""
-        with self._news:
-            self._is_asked = True
-            self._news.notify_all()
+        """Look for work at once, without waiting for the next poll."""
+        with self._changed:
+            self._is_woken = True
+            self._changed.notify_all()
 
     def wait_until(self, is_done: Callable[[], bool], timeout_s: float) -> bool:
-        """Wait until something is so, as long as the timeout allows; return whether it is."""
+        """Wait until `is_done()` or the timeout; return whether it is done."""
         end = time.monotonic() + timeout_s
         while not (done := is_done()) and (left := end - time.monotonic()) > 0:
-            with self._news:
-                self._news.wait(min(left, _WAIT_S))
+            with self._changed:
+                self._changed.wait(min(left, _WAIT_S))
         return done
 
     def run(self) -> None:
-        """Work until `stop`; whatever goes wrong with one piece of work, the rest goes on."""
+        """Work until `stop`; a failure of one piece of work does not stop the others."""
         runtime = self._runtime
         watch = Watch(runtime.store, runtime.settings, runtime.clock)
         following = runtime.store.follow(self.wake)
@@ -119,39 +119,39 @@ class Worker:
             watch.stop()
 
     def _run(self) -> None:
-        trouble = ""
+        problem = ""
         while not self._is_stopping.is_set():
-            with self._news:
-                self._is_asked = False
+            with self._changed:
+                self._is_woken = False
             try:
-                busy, before, trouble = self.work(), trouble, ""
+                busy, before, problem = self.work(), problem, ""
                 if before:
                     _LOG.warning("the store can be used again")
             except _Stopped:
                 return
             except StoreError as error:
-                if str(error) != trouble:
+                if str(error) != problem:
                     _LOG.warning("%s", error)
-                busy, trouble = False, str(error)
-            with self._news:
-                if not busy and not self._is_asked and not self._is_stopping.is_set():
-                    self._news.wait(self._poll_s)
+                busy, problem = False, str(error)
+            with self._changed:
+                if not busy and not self._is_woken and not self._is_stopping.is_set():
+                    self._changed.wait(self._poll_s)
 
     def work(self) -> bool:
-        """Do what waits now; return whether there was something."""
+        """Do the waiting work; return whether there was any."""
         busy = False
         for row in self._waiting():
             busy = self._extract(row) or busy
         task = claim_task(self._runtime.store, self._owner, self._runtime.clock)
         if task is not None:
             self._do(task)
-            self._tell()
+            self._notify()
         return busy or task is not None
 
-    # --- inside ---------------------------------------------------------------------------------
+    # --- helpers --------------------------------------------------------------------------------
 
     def _waiting(self) -> list[CollectionRow]:
-        """Return the collections in which objects wait, but for those that just went wrong."""
+        """Return the collections with waiting objects, without those that just failed."""
         table, resource = schema.extraction, schema.resource
         waits = select(table.c.collection_pk).where(table.c.status != Status.FAILED)
         query = select(resource).where(resource.c.pk.in_(waits)).order_by(resource.c.pk)
@@ -166,7 +166,7 @@ class Worker:
         def progress(count: int, _total: int) -> None:
             nonlocal done
             done = count
-            self._tell()
+            self._notify()
 
         try:
             Collection(self._runtime, row).extract(progress=progress)
@@ -186,14 +186,14 @@ class Worker:
         return done > 0
 
     def _fail(self, row: CollectionRow, reason: str) -> None:
-        """Let all fail that waits in a collection which cannot extract anything."""
+        """Mark all waiting objects of a collection as failed, because it cannot extract any."""
         _LOG.warning("%s: %s", row.name, reason)
         table = schema.extraction
         waiting = (table.c.collection_pk == row.pk) & (table.c.status == Status.PENDING)
         with self._runtime.store.write() as txn:
             failed = update(table).where(waiting)
             txn.execute(failed.values(status=Status.FAILED, error=reason))
-        self._tell()
+        self._notify()
 
     def _do(self, task: Task) -> None:
         store, clock = self._runtime.store, self._runtime.clock
@@ -210,9 +210,9 @@ class Worker:
             error = str(failure)
         except Exception:
             _LOG.exception("task %s", task.id)
-            error = "it could not be done; the server's log says why"
+            error = "the task failed; the server's log has the reason"
         if not end_task(store, task, self._owner, at=clock(), result=result, error=error):
-            _LOG.warning("task %s is another worker's by now", task.id)
+            _LOG.warning("another worker has taken task %s meanwhile", task.id)
 
     def _done(self, task: Task) -> dict[str, Any]:
         with self._runtime.store.read() as snapshot:
@@ -220,15 +220,15 @@ class Worker:
             name = task.spec["collection"]
             found = named(snapshot, task.namespace, Kind.COLLECTION, name)
             if found.pk != pk:
-                raise NotFound(f"the collection {name!r} was removed meanwhile; make it again")
+                raise NotFound(f"the collection {name!r} was removed meanwhile; create it again")
             row = collection_row(snapshot, pk)
         collection = Collection(self._runtime, row)
         if task.kind is TaskKind.EXTRACT:
-            collection.extract(progress=lambda _done, _total: self._tell())
+            collection.extract(progress=lambda _done, _total: self._notify())
             return {"documents": len(collection)}
         if task.kind is TaskKind.MIGRATE:
             return self._migrate(task)
-        # Named by the task: what another worker did, who died before it said so, is not done again.
+        # The task's id makes runs idempotent: a run of a worker that died is not repeated.
         changed = [
             collection.run(actor=task.spec["actor"], op_id=f"op_{task.id}.{number}", **run)
             for number, run in enumerate(task.spec["runs"])
@@ -237,65 +237,65 @@ class Worker:
         return {"operations": operations, "changed": sum(one.by_itself for one in changed)}
 
     def _migrate(self, task: Task) -> dict[str, Any]:
-        """Prepare a migration, or carry it out; what waits meanwhile is extracted in between."""
+        """Prepare or execute a migration; extract waiting objects of other work in between."""
 
         def progress(_done: int, _total: int) -> None:
-            self._tell()
+            self._notify()
             for row in self._waiting():
                 self._extract(row)
 
-        runtime, spec = self._runtime.speaking(task.spec["actor"]), task.spec
+        runtime, spec = self._runtime.for_actor(task.spec["actor"]), task.spec
         names = (spec["collections"], spec["extractor"], spec["options"])
-        asked = (runtime, task.namespace, *names, spec["threshold"], progress)
+        arguments = (runtime, task.namespace, *names, spec["threshold"], progress)
         if spec["switches"]:
-            return {"changed": asdict(migrated(*asked, op_id=spec["op_id"]))}
-        return {"migration": asdict(prepared(*asked))}
+            return {"changed": asdict(migrated(*arguments, op_id=spec["op_id"]))}
+        return {"migration": asdict(prepare(*arguments))}
 
-    def _tell(self) -> None:
-        """Let those know who wait for something, and end here when the worker shall."""
-        with self._news:
-            self._news.notify_all()
+    def _notify(self) -> None:
+        """Notify threads in `wait_until`, and raise _Stopped if the worker has to end."""
+        with self._changed:
+            self._changed.notify_all()
         if self._is_stopping.is_set():
             raise _Stopped
 
 
 # --- a worker in its own process -----------------------------------------------------------------
 
-# Without an address to ask, it writes how it is to a file, every few seconds; a probe reads that.
+# Such a worker has no HTTP address: it writes its health to a file, which a probe reads.
 
 STALE_S = 30.0
-"""A worker that has written nothing for so long hangs, or is gone."""
+"""A worker whose health file is older (in seconds) hangs or has ended."""
 
 _BEAT_S = 5.0
 
 
 def run_worker(runtime: Runtime, *, once: bool, health_file: Path | None = None) -> None:
-    """Work until interrupted or terminated, or with `once` until nothing waits.
+    """Work until interrupted or terminated, or with `once` until no work waits.
 
-    What it holds is given back as soon as what it writes is written; a second signal ends it at
-    once. Raises BadSetting where the health file cannot be written.
+    After a signal it ends the running write and releases its leases; a second signal ends it at
+    once. Raises BadSetting if the health file cannot be written.
     """
     worker, ending = Worker(runtime), Ending(at_once=end_at_once)
     if once:
         while worker.work():
             pass
-        Watch(runtime.store, runtime.settings, runtime.clock).look()
+        Watch(runtime.store, runtime.settings, runtime.clock).check()
         return
 
-    def told(number: int, frame: object) -> None:
-        ending.told(number, frame)
+    def on_signal(number: int, frame: object) -> None:
+        ending.on_signal(number, frame)
         worker.stop()
 
     for number in SIGNALS:
-        signal.signal(number, told)
-    leaves = {"ending": lambda: "told to end" if ending.has_begun else OK}
-    readiness = Readiness(runtime, leaves)
+        signal.signal(number, on_signal)
+    checks = {"ending": lambda: "told to end" if ending.has_begun else OK}
+    readiness = Readiness(runtime, checks)
     with nullcontext() if health_file is None else HealthFile(health_file, readiness):
         worker.run()
 
 
 class HealthFile:
-    """Writes how a process is to a file while the `with` block lasts; then the file is gone."""
+    """Writes the health of a process to a file during the `with` block; then removes the file."""
 
     def __init__(
         self, path: Path, readiness: Readiness, *, clock: Callable[[], float] = time.time
@@ -327,31 +327,32 @@ class HealthFile:
                 self._write()
 
     def _write(self) -> None:
-        told = {"at": self._clock(), "pid": os.getpid(), "checks": dict(self._readiness.checks())}
+        checks = dict(self._readiness.checks())
+        state = {"at": self._clock(), "pid": os.getpid(), "checks": checks}
         draft = self._path.with_name(f"{self._path.name}.part")
         try:
-            draft.write_text(json.dumps(told), "utf-8")
+            draft.write_text(json.dumps(state), "utf-8")
             draft.replace(self._path)
         except OSError as error:
             raise BadSetting(
-                f"the health file {self._path} cannot be written: {error.strerror}; name another"
+                f"cannot write the health file {self._path}: {error.strerror}; choose another"
             ) from error
 
 
 def check_file(path: Path, *, only_alive: bool, now: float) -> str:
-    """Return how the process that writes a health file says it is.
+    """Return the health of the process that writes a health file.
 
-    Raises Unreachable where it says nothing, and unless `only_alive` where it cannot work.
+    Raises Unreachable if the file is missing or stale, or, unless `only_alive`, if it cannot work.
     """
     try:
-        told = json.loads(path.read_text("utf-8"))
-        age, checks = now - float(told["at"]), dict(told["checks"])
+        state = json.loads(path.read_text("utf-8"))
+        age, checks = now - float(state["at"]), dict(state["checks"])
     except FileNotFoundError as error:
         raise Unreachable(f"there is no {path}: no worker writes its health there") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Unreachable(f"{path} is no health file of a worker: {error}") from error
+        raise Unreachable(f"{path} is not the health file of a worker: {error}") from error
     if age > STALE_S:
-        raise Unreachable(f"the worker of {path} has said nothing for {age:.0f} s: start it again")
-    if not only_alive and (troubles := troubles_of(checks)):
-        raise Unreachable(f"the worker is not ready: {troubles}")
+        raise Unreachable(f"the worker has not updated {path} for {age:.0f} s: start it again")
+    if not only_alive and (problems := problems_of(checks)):
+        raise Unreachable(f"the worker is not ready: {problems}")
     return "alive" if only_alive else "ready"

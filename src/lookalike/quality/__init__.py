@@ -1,5 +1,5 @@
 """How good the labels are: audits, trials of another rule, monitoring, alerts, reports, diagnosis.
 
-Begin at `audits.py` and `reports.py`. `stats` holds the pure statistics. It imports `decisions` and
-what is below.
+Begin at `audits.py` and `reports.py`. `stats/` has the statistics, which are pure functions.
+It may import `decisions` and the layers below.
 """

@@ -1,7 +1,7 @@
-"""The watch: checks alarms once writes have settled, and tells webhooks what was raised or cleared.
+"""Check the alerts of a store after writes, and send their webhooks when one is raised or cleared.
 
-It runs in a thread of its own beside a worker, so that no receiver holds up a decision. What is to
-be sent is written down before it is sent: a receiver gets it at least once, under the same id.
+`Watch` runs in its own thread of a worker process, so that a slow receiver delays no decision. A
+message is stored before it is sent: a receiver gets it at least once, always with the same id.
 """
 
 from __future__ import annotations
@@ -44,19 +44,22 @@ from lookalike.stores.base import Snapshot, Store
 
 MOST_ATTEMPTS = 7
 RETRY_S = 5.0
-"""How long after the first failure it is tried again; four times as long after each more."""
+"""Seconds from the first failure to the next attempt; four times longer after each failure."""
 
 _LOG = logging.getLogger("lookalike.watch")
 _POLL_S = 1.0
 _SETTLE_S = 60.0
 _INTERVAL_S = 300.0
 _STOP_S = 2.0
-_TOLD = ("coverage", "documents", "queue", "checked", "wrong", "estimated_precision")
+_REPORTED = ("coverage", "documents", "queue", "checked", "wrong", "estimated_precision")
 
 
 @dataclass(frozen=True, slots=True)
 class _Checked:
-    """When an alarm was checked last: at what revision, as it was set when, by which timer."""
+    """The last check of an alert: the store's revision, when the alert was set, and when it ran.
+
+    `at_s` is in seconds of the monotonic clock.
+    """
 
     revision: int
     set_at: float
@@ -64,9 +67,9 @@ class _Checked:
 
 
 class Watch:
-    """Watches over all alarms of a store. Start it as a thread, or let it `look` once.
+    """Checks all alerts of a store. Start it as a thread, or call `check` once.
 
-    `poll_s` is how often it looks, in seconds, and `retry_s` when a webhook is tried again.
+    `poll_s` is the time between two checks, `retry_s` that to the second attempt, in seconds.
     """
 
     def __init__(
@@ -90,18 +93,18 @@ class Watch:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to watch in a thread."""
+        """Start checking in a thread."""
         self._thread = threading.Thread(target=self._run, name="lookalike watch", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """End; a receiver that is slow to answer is not waited for."""
+        """Stop the thread, without waiting for a slow receiver."""
         self._is_stopping.set()
         if self._thread is not None:
             self._thread.join(_STOP_S)
 
-    def look(self) -> None:
-        """Check the alarms whose fields have changed and settled, and send what is due."""
+    def check(self) -> None:
+        """Check the alerts of fields that changed and have no running writes; send due messages."""
         with self._store.read() as snapshot:
             rows = snapshot.rows(select(schema.alarm))
             if not rows:
@@ -110,7 +113,7 @@ class Watch:
         settled, self._last_revision = revision == self._last_revision, revision
         for row in rows:
             if self._is_due(row, revision, settled=settled):
-                self._check(row.field_pk)
+                self._check_field(row.field_pk)
                 self._checked[row.field_pk] = _Checked(
                     revision, row.spec["set_at"], time.monotonic()
                 )
@@ -123,13 +126,13 @@ class Watch:
     def _run(self) -> None:
         while not self._is_stopping.wait(self._poll_s):
             try:
-                self.look()
+                self.check()
             except StoreClosed:
                 return
             except StoreError as error:
                 _LOG.warning("%s", error)
             except Exception:
-                _LOG.exception("alarms could not be checked")
+                _LOG.exception("cannot check the alerts")
 
     def _is_due(self, row: Any, revision: int, *, settled: bool) -> bool:
         last = self._checked.get(row.field_pk)
@@ -140,17 +143,17 @@ class Watch:
             return True
         return age > _INTERVAL_S
 
-    def _check(self, field_pk: int) -> None:
-        """Compare a field with its bands, and write down what is to be told of it.
+    def _check_field(self, field_pk: int) -> None:
+        """Compare a field with its bands, and store the new state and the message to send.
 
-        What another watch has found in a later state of the store stands.
+        Changes nothing if another process has checked a later state of the store.
         """
         with self._store.read() as snapshot:
             revision = _revision(snapshot)
-            found = _field(snapshot, field_pk)
-            if found is None:
+            located = _field(snapshot, field_pk)
+            if located is None:
                 return
-            resource, field = found
+            resource, field = located
             collection = collection_from(resource)
             report = reports.report(snapshot, collection, field)
             audited = latest(snapshot, collection, field)
@@ -174,12 +177,12 @@ class Watch:
             if bool(breaches) != alarm.raised:
                 now["since"] = at
                 if alarm.webhook:
-                    told = _told(resource, report, now["breaches"])
-                    now["delivery"] = _delivery(RAISED if breaches else CLEARED, at, told)
+                    data = _message_data(resource, report, now["breaches"])
+                    now["delivery"] = _delivery(RAISED if breaches else CLEARED, at, data)
             txn.update(schema.alarm, [{"field_pk": field_pk, "state": now}])
 
     def _send(self, field_pk: int) -> None:
-        """Send what is due to a webhook, which no other worker does meanwhile."""
+        """Claim the due message of a field, so that no other worker sends it, and send it."""
         claimed = self._claimed(field_pk)
         if claimed is None:
             return
@@ -189,27 +192,28 @@ class Watch:
             self._post(webhook, delivery, now)
         except LookalikeError as failure:
             error = str(failure).replace(webhook[:200], shown_webhook(webhook))
-            _LOG.warning("a webhook was not delivered: %s", error)
+            _LOG.warning("cannot deliver a webhook: %s", error)
         with self._store.write() as txn:
             state = _state(txn, field_pk)
             if state is None or (state.get("delivery") or {}).get("id") != delivery["id"]:
-                return  # another alarm, or another state of it, has taken its place
+                return  # a new alert, or a new message of it, has replaced this one
             now = time_of(txn, self._clock())
-            ended = state["delivery"] | self._after(delivery["attempts"], error, now)
-            txn.update(
-                schema.alarm, [{"field_pk": field_pk, "state": {**state, "delivery": ended}}]
-            )
+            done = state["delivery"] | self._after(delivery["attempts"], error, now)
+            txn.update(schema.alarm, [{"field_pk": field_pk, "state": {**state, "delivery": done}}])
 
     def _claimed(self, field_pk: int) -> tuple[str, Mapping[str, Any], float] | None:
-        """Return where to send what is due, and the time; None where another does or nothing is."""
+        """Claim the due message: return its webhook, the message and the time.
+
+        None where no message is due, or another worker has claimed it.
+        """
         with self._store.read() as snapshot:
             now = time_of(snapshot, self._clock())
-            if not _waits(_state(snapshot, field_pk) or {}, now):
+            if not _has_due_message(_state(snapshot, field_pk) or {}, now):
                 return None
         with self._store.write() as txn:
             rows = txn.rows(select(schema.alarm).where(schema.alarm.c.field_pk == field_pk))
             now = time_of(txn, self._clock())
-            if not rows or not _waits(rows[0].state, now):
+            if not rows or not _has_due_message(rows[0].state, now):
                 return None
             delivery = dict(rows[0].state["delivery"])
             delivery |= {"attempts": delivery["attempts"] + 1, "next_at": now + LEASE_S}
@@ -218,20 +222,20 @@ class Watch:
         return rows[0].spec["webhook"], delivery, now
 
     def _post(self, webhook: str, delivery: Mapping[str, Any], now: float) -> None:
-        told = {
+        message = {
             "type": delivery["event"],
             "timestamp": datetime.fromtimestamp(delivery["at"], UTC).isoformat(),
             "data": delivery["told"],
         }
-        body = json.dumps(told, ensure_ascii=False).encode()
+        body = json.dumps(message, ensure_ascii=False).encode()
         secret = self._settings.webhook_secret
         headers = webhook_headers(secret, delivery["id"], now, body)
         status = self._fetcher.post(webhook, body, {"Content-Type": "application/json", **headers})
         if not 200 <= status < 300:
-            raise BadContent(f"the webhook answers with status {status}; it shall answer 2xx")
+            raise BadContent(f"the webhook answered with status {status}; it must answer 2xx")
 
     def _after(self, attempts: int, error: str | None, now: float) -> dict[str, Any]:
-        """Return what an attempt made of a delivery."""
+        """Return the new values of a delivery after an attempt."""
         if error is None:
             return {"status": DELIVERED, "next_at": None, "error": None}
         if attempts >= MOST_ATTEMPTS:
@@ -240,7 +244,8 @@ class Watch:
         return {"status": WAITING, "next_at": now + pause, "error": error}
 
 
-def _delivery(event: str, at: float, told: Mapping[str, Any]) -> dict[str, Any]:
+def _delivery(event: str, at: float, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a new delivery as it is stored; its `data` is stored as `told`."""
     return {
         "id": f"msg_{ULID()}",
         "event": event,
@@ -249,28 +254,28 @@ def _delivery(event: str, at: float, told: Mapping[str, Any]) -> dict[str, Any]:
         "attempts": 0,
         "next_at": at,
         "error": None,
-        "told": dict(told),
+        "told": dict(data),
     }
 
 
-def _told(resource: Any, report: Report, breaches: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return what a receiver is told of a field."""
+def _message_data(resource: Any, report: Report, breaches: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the data of a message about a field."""
     names = {
         "namespace": resource.namespace,
         "collection": report.collection,
         "field": report.field,
         "breaches": breaches,
     }
-    return names | {name: getattr(report, name) for name in _TOLD}
+    return names | {name: getattr(report, name) for name in _REPORTED}
 
 
-def _waits(state: Mapping[str, Any], now: float) -> bool:
+def _has_due_message(state: Mapping[str, Any], now: float) -> bool:
     delivery = state.get("delivery")
     return bool(delivery and delivery["status"] == WAITING and delivery["next_at"] <= now)
 
 
 def _revision(snapshot: Snapshot) -> int:
-    """Return the number of the last operation there was."""
+    """Return the pk of the last operation of the store; 0 for none."""
     newest = select(func.max(schema.operation.c.pk).label("pk"))
     return int(snapshot.rows(newest)[0].pk or 0)
 
@@ -281,7 +286,7 @@ def _state(snapshot: Snapshot, field_pk: int) -> dict[str, Any] | None:
 
 
 def _field(snapshot: Snapshot, field_pk: int) -> tuple[Any, Any] | None:
-    """Return the collection of a field, as its row, and the field; None once they are removed."""
+    """Return the row of a field's collection, and the field; None if they were removed."""
     table, resource = schema.field, schema.resource
     query = select(resource).join(table, table.c.collection_pk == resource.c.pk)
     rows = snapshot.rows(query.where(table.c.pk == field_pk))

@@ -1,4 +1,7 @@
-"""Alarms: the bands that a person set for a field, what left them, and what was told of that."""
+"""Alerts: bands for the coverage and error rate of a field, what is outside them, and webhooks.
+
+`alert_delivery.py` checks the alerts and sends the webhooks.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
 
 LONGEST_WEBHOOK = 2000
-"""So many characters has the address of a webhook at most."""
+"""The greatest length of a webhook's address, in characters."""
 
 WAITING, DELIVERED, GIVEN_UP = "waiting", "delivered", "given up"
 RAISED, CLEARED = "alarm.raised", "alarm.cleared"
@@ -29,7 +32,7 @@ RAISED, CLEARED = "alarm.raised", "alarm.cleared"
 Band = tuple[float | None, float | None]
 
 _TAIL = 0.975
-"""Two bounds that each hold so often make an interval that holds 95 % of the time."""
+"""The confidence of each bound of a two-sided 95 % interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +40,8 @@ class Breach:
     """A measure outside its band: `coverage` or `error_rate`, as a share from 0 to 1.
 
     `basis` is `counted`, `audited` or `estimated`. A counted or audited error rate is outside only
-    where its exact 95 % interval is, all of it; an estimated one is what the machine expects of its
-    own labels.
+    if its whole exact 95 % interval is; an estimated one is 1 − the mean confidence of the
+    automatic labels.
     """
 
     measure: str
@@ -50,9 +53,9 @@ class Breach:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What a webhook was last sent: `alarm.raised` or `alarm.cleared`.
+    """The latest message to a webhook: the `event` is `alarm.raised` or `alarm.cleared`.
 
-    `status` is `waiting`, `delivered` or `given up`; `error` says why the last attempt failed.
+    `status` is `waiting`, `delivered` or `given up`; `error` tells why the last attempt failed.
     """
 
     id: str
@@ -66,11 +69,11 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """When someone wants to be told how a label field does, and what they were told.
+    """An alert of a label field: its bands, its webhook, and its state.
 
-    A band is its lowest and highest value, from 0 to 1; None is no bound. Of the `webhook` only
-    scheme and host are told: its path may be a secret. `raised`, `since` and `breaches` are as the
-    worker found them last.
+    A band is (lowest, highest) value, from 0 to 1; None is no bound. `webhook` shows only scheme
+    and host, as the path may be a secret. `raised`, `since` and `breaches` are the result of the
+    worker's last check.
     """
 
     field: str
@@ -91,13 +94,14 @@ def breaches_of(
     error_rate: Band | None,
     audited: Estimate | None = None,
 ) -> tuple[Breach, ...]:
-    """Return what is outside its band; what is not known is not outside.
+    """Return the measures that are outside their bands; an unknown measure is never outside.
 
-    `audited` is what the newest audit of the field tells.
+    `audited` is the estimate of the field's newest audit.
 
-    >>> from types import SimpleNamespace as Told
-    >>> told = Told(documents=10, coverage=0.4, checked=0, wrong=0, estimated_precision=0.9)
-    >>> [one.measure for one in breaches_of(told, (0.5, None), (None, 0.2))]
+    >>> from types import SimpleNamespace
+    >>> counts = {"documents": 10, "checked": 0, "wrong": 0}
+    >>> report = SimpleNamespace(**counts, coverage=0.4, estimated_precision=0.9)
+    >>> [one.measure for one in breaches_of(report, (0.5, None), (None, 0.2))]
     ['coverage']
     """
     found = []
@@ -138,9 +142,10 @@ def set_alarm(
     actor: str,
     at: float,
 ) -> None:
-    """Set the alarm of a field, in place of the one before: `bands` of coverage and error_rate.
+    """Set the alert of a field, replacing an earlier one: `bands` of coverage and error_rate.
 
-    Raises BadInput, BadSetting or FetchRefused.
+    Raises BadInput for bands or a webhook that cannot be, BadSetting for a webhook without a
+    secret, FetchRefused for a webhook that may not be reached.
     """
     spec = {
         **{name: _checked_band(name, band) for name, band in bands.items()},
@@ -149,25 +154,25 @@ def set_alarm(
         "set_at": at,
     }
     if all(band is None for band in bands.values()):
-        raise BadInput("an alarm watches something: give a band for coverage or error_rate")
+        raise BadInput("an alert needs a band: give one for coverage or error_rate")
     if webhook:
         _check_webhook(settings, webhook)
     txn.upsert(schema.alarm, [{"field_pk": field_pk, "spec": spec, "state": {}}])
 
 
 def drop_alarm(txn: Txn, field_pk: int) -> bool:
-    """Take the alarm of a field away; return whether it had one."""
+    """Remove the alert of a field; return whether it had one."""
     return txn.execute(delete(schema.alarm).where(schema.alarm.c.field_pk == field_pk)) > 0
 
 
 def alarm_of(snapshot: Snapshot, field_pk: int, name: str) -> Alarm | None:
-    """Return the alarm of a field, if it has one; `name` is the field's."""
+    """Return the alert of a field, if it has one; `name` is the field's."""
     rows = snapshot.rows(select(schema.alarm).where(schema.alarm.c.field_pk == field_pk))
     return alarm_from(name, rows[0].spec, rows[0].state) if rows else None
 
 
 def alarm_from(name: str, spec: Mapping[str, Any], state: Mapping[str, Any]) -> Alarm:
-    """Return what a row of the table `alarm` says of the field `name`."""
+    """Return the alert of the field `name` from the JSON columns of its row."""
     return Alarm(
         field=name,
         coverage=_band(spec["coverage"]),
@@ -176,14 +181,14 @@ def alarm_from(name: str, spec: Mapping[str, Any], state: Mapping[str, Any]) -> 
         set_by=spec["set_by"],
         set_at=_time(spec["set_at"]),
         raised=state.get("raised", False),
-        since=_maybe(state.get("since")),
+        since=_time_or_none(state.get("since")),
         breaches=tuple(Breach(**one) for one in state.get("breaches", ())),
         delivery=_delivery(state.get("delivery")),
     )
 
 
 def shown_webhook(webhook: str) -> str:
-    """Return a webhook without what follows its host.
+    """Return the scheme and host of a webhook's address.
 
     >>> shown_webhook("https://hooks.example.org/T0/secret")
     'https://hooks.example.org/…'
@@ -193,7 +198,7 @@ def shown_webhook(webhook: str) -> str:
 
 
 def webhook_rules(settings: Settings) -> FetchRules:
-    """Return what webhooks may reach: what may be fetched; patience is short, retries follow."""
+    """Return the rules for webhooks: those of fetches, with short timeouts, as retries follow."""
     return FetchRules(
         allow=settings.fetch_allow, schemes=settings.fetch_schemes, read_s=10.0, total_s=20.0
     )
@@ -208,12 +213,12 @@ def _check_webhook(settings: Settings, webhook: str) -> None:
     try:
         scheme = urlsplit(webhook).scheme.lower()
     except ValueError as error:
-        raise BadInput(f"the webhook {webhook[:60]!r} is no address: {error}") from error
+        raise BadInput(f"the webhook {webhook[:60]!r} is not an address: {error}") from error
     if scheme not in ("http", "https"):
-        raise BadInput(f"the webhook {webhook[:60]!r} is no http or https address; give one")
+        raise BadInput(f"the webhook {webhook[:60]!r} is not an http or https address; give one")
     if not settings.webhook_secret:
         raise BadSetting(
-            "a webhook is signed, and there is no secret yet: set LOOKALIKE_WEBHOOK_SECRET for the "
+            "Lookalike signs webhooks and needs a secret: set LOOKALIKE_WEBHOOK_SECRET for the "
             "server and its workers, 16 characters or more"
         )
     GuardedFetcher(webhook_rules(settings)).check(webhook)
@@ -228,11 +233,11 @@ def _checked_band(name: str, band: Band | None) -> list[float | None] | None:
         is_number = isinstance(one, int | float) and not isinstance(one, bool)
         if one is not None and not (is_number and math.isfinite(one) and 0 <= one <= 1):
             raise BadInput(
-                f"{one!r} cannot bound {name}: give a share from 0 to 1, or None for no bound"
+                f"{one!r} is not a bound of {name}: give a share from 0 to 1, or None for no bound"
             )
     low, high = band
     if (low or 0.0) <= 0.0 and (high is None or high >= 1.0):
-        raise BadInput(f"nothing can leave the band {band!r} of {name}; give a bound inside 0 to 1")
+        raise BadInput(f"the band {band!r} of {name} has no effect; give a bound inside 0 to 1")
     if low is not None and high is not None and low > high:
         raise BadInput(
             f"the band of {name} is empty: {low:g} is above {high:g}; give the lower value first"
@@ -258,12 +263,12 @@ def _delivery(stored: Mapping[str, Any] | None) -> Delivery | None:
         at=_time(stored["at"]),
         status=stored["status"],
         attempts=stored["attempts"],
-        next_at=_maybe(stored["next_at"]),
+        next_at=_time_or_none(stored["next_at"]),
         error=stored["error"],
     )
 
 
-def _maybe(seconds: float | None) -> datetime | None:
+def _time_or_none(seconds: float | None) -> datetime | None:
     return None if seconds is None else _time(seconds)
 
 

@@ -1,4 +1,4 @@
-"""Several people in one field: who said what, and how far they agree."""
+"""Several annotators in one field: review questions with their answers, and their agreement."""
 
 from __future__ import annotations
 
@@ -22,70 +22,77 @@ from lookalike.quality.stats.agreement import Agreement, agreement
 from lookalike.stores.base import Snapshot
 
 
-def put(
-    snapshot: Snapshot, field: FieldRow, asked: Sequence[ReviewItem], shown: Mapping[str, Document]
+def questions(
+    snapshot: Snapshot,
+    field: FieldRow,
+    items: Sequence[ReviewItem],
+    documents: Mapping[str, Document],
 ) -> list[Question]:
-    """Return what is asked as questions: who said what is shown of a conflict, or else hidden."""
-    questions = []
-    for ids, question in by_ids(snapshot, field, asked):
-        documents = tuple(shown[id] for id in ids)
+    """Return review items as questions with their documents, taken from `documents` by id.
+
+    A question about a conflict shows who answered what; a second opinion hides all answers.
+    """
+    found = []
+    for ids, question in questions_by_ids(snapshot, field, items):
+        own = tuple(documents[id] for id in ids)
         if question.kind == QuestionKind.SECOND_OPINION:
-            documents = tuple(hidden(document, field.name) for document in documents)
-        questions.append(replace(question, documents=documents))
-    return questions
+            own = tuple(hidden(document, field.name) for document in own)
+        found.append(replace(question, documents=own))
+    return found
 
 
-def by_ids(
-    snapshot: Snapshot, field: FieldRow, asked: Sequence[ReviewItem]
+def questions_by_ids(
+    snapshot: Snapshot, field: FieldRow, items: Sequence[ReviewItem]
 ) -> list[tuple[tuple[str, ...], Question]]:
-    """Return what is asked as questions without their documents, each with the ids of these."""
-    ids = ids_of(snapshot, [pk for one in asked for pk in one.pks])
-    spoken = personal_answers(snapshot, field.pk, [one.pks[0] for one in asked if one.contested])
+    """Return review items as questions without documents, each with the ids of its documents."""
+    ids = ids_of(snapshot, [pk for one in items for pk in one.pks])
+    answers = personal_answers(snapshot, field.pk, [one.pks[0] for one in items if one.contested])
     return [
         (
             tuple(ids[pk] for pk in one.pks),
             Question(
                 (),
                 one.suggestion,
-                one.worth,
+                one.value,
                 one.kind.value,
                 one.place,
-                tuple(map(_opinion, spoken.get(one.pks[0], ()))),
+                tuple(map(_opinion, answers.get(one.pks[0], ()))),
                 one.suggestions or (one.suggestion,) * len(one.pks),
             ),
         )
-        for one in asked
+        for one in items
     ]
 
 
 def opinions_of(snapshot: Snapshot, field: FieldRow, document_pk: int) -> tuple[Opinion, ...]:
-    """Return each person's latest answer about a document, the earliest first."""
+    """Return each person's latest answer about a document, in the order of time."""
     return tuple(
         map(_opinion, personal_answers(snapshot, field.pk, [document_pk]).get(document_pk, ()))
     )
 
 
-def agree(snapshot: Snapshot, collection: str, field: FieldRow, *, blind: bool) -> Agreement:
-    """Return how far people agree on what several answered; `blind` counts only such documents.
+def agreement_of(snapshot: Snapshot, collection: str, field: FieldRow, *, blind: bool) -> Agreement:
+    """Return the agreement of people on documents that several of them answered.
 
-    Raises Conflict where no two people answered the same document, MissingExtra.
+    `blind` counts only documents that all but the first answered without seeing a label. Raises
+    Conflict where no two people answered the same document, MissingExtra.
     """
     several, people = answered_by_several(snapshot, field.pk)
     found = [independent(lines) for lines in several.values()]
-    shared = [(said, is_blind) for said, is_blind in found if len(said) > 1]
+    shared = [(by_person, is_blind) for by_person, is_blind in found if len(by_person) > 1]
     if blind:
         shared = [one for one in shared if one[1]]
     if not shared:
         raise Conflict(_nothing_shared(collection, field.name, people, blind=blind))
-    answers = [_labels(said) for said, _ in shared]
+    answers = [_labels(by_person) for by_person, _ in shared]
     return agreement(collection, field.name, answers, sum(is_blind for _, is_blind in shared))
 
 
 def hidden(document: Document, field: str) -> Document:
-    """Return a document as somebody sees it who shall not see what it is said to be in a field."""
+    """Return a document without its label, answers and suggestions in a field."""
     standing = document.standings[field]
     decision = replace(standing.decision, label=None, runner_up=None, matches=())
-    unsaid = replace(
+    unanswered = replace(
         standing,
         label=None,
         origin=None,
@@ -100,7 +107,7 @@ def hidden(document: Document, field: str) -> Document:
         source=None,
     )
     metadata = {name: value for name, value in document.metadata.items() if name != field}
-    standings = {**document.standings, field: unsaid}
+    standings = {**document.standings, field: unanswered}
     return replace(document, metadata=metadata, standings=standings)
 
 
@@ -109,22 +116,22 @@ def _opinion(one: PersonalAnswer) -> Opinion:
     return Opinion(one.line.actor, one.line.kind, one.line.label, at)
 
 
-def _labels(said: Mapping[str, Line]) -> dict[str, str]:
-    """Return what each person said, as a label; a new kind is one of its own."""
+def _labels(by_person: Mapping[str, Line]) -> dict[str, str]:
+    """Return each person's label; "new category" counts as a label of its own."""
     return {
         actor: EventKind.NEW_KIND.value if line.label is None else line.label
-        for actor, line in said.items()
+        for actor, line in by_person.items()
     }
 
 
 def _nothing_shared(collection: str, field: str, people: set[str], *, blind: bool) -> str:
     names = ", ".join(sorted(people)) or "nobody"
-    lack = f"{names} answered, and no document was answered by two of them"
+    lack = f"{names} answered, but no item was answered by two of them"
     if len(people) < 2:
-        lack = f"{names} answered alone" if people else "nobody has answered yet"
+        lack = f"only {names} answered" if people else "nobody has answered yet"
     elif blind:
-        lack = f"{names} answered, but no document twice without sight of the first label"
+        lack = f"{names} answered, but no item twice without seeing the first label"
     return (
-        f"in the field {field!r} of {collection!r} {lack}: another person gets a share of what is "
-        f"answered with `lookalike queue {shlex.quote(collection)} --second-opinion 0.2`"
+        f"in the field {field!r} of {collection!r} {lack}: let another person answer some items "
+        f"again with `lookalike queue {shlex.quote(collection)} --second-opinion 0.2`"
     )

@@ -1,7 +1,7 @@
-"""Audits in the store: drawing a frozen sample of automatic labels, answers to it, closing it.
+"""Audits in the store: draw a frozen sample of automatic labels, record answers, close it.
 
-Until an audit is closed, what a person says in it is no label, and nothing that it holds votes. The
-label that is judged is the one that was drawn, whatever became of the document since.
+Until an audit is closed, its answers are not labels, and its documents are not used as references.
+A person judges the label that was sampled, even if the document's label has changed since.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 
 MAX_SIZE = 10_000
-"""So many labels are in a sample at most."""
+"""The largest number of labels in a sample."""
 
 _MAX_STRATA = 20
-_EVEN = 0.5
+_UNKNOWN_ERROR = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class AuditAnswer:
-    """What a person says of one label of a sample; `truth` is the right one, where it is named."""
+    """A person's answer to one label of a sample; `truth` is the correct label, if it was given."""
 
     verdict: Verdict | None
     truth: str | None = None
@@ -57,20 +57,21 @@ def answers(
     wrong: Iterable[str],
     cannot_tell: Iterable[str],
 ) -> dict[str, AuditAnswer]:
-    """Return what was said of each document. Raises BadInput for nothing, or two of one document.
+    """Return the answer by document id. Raises BadInput for no answer, or two for one document.
 
-    Who names the label need not know the machine's: whether it was right follows.
+    Where a person gives the correct label, `answer` compares it with the automatic one, so the
+    person need not see that.
     """
-    said = [(id, AuditAnswer(None, check_label(label))) for id, label in (labels or {}).items()]
-    said += [(id, AuditAnswer(Verdict.RIGHT)) for id in right]
-    said += [(id, AuditAnswer(Verdict.WRONG)) for id in wrong]
-    said += [(id, AuditAnswer(Verdict.CANNOT_TELL)) for id in cannot_tell]
-    twice = [id for id, count in Counter(id for id, _ in said).items() if count > 1]
+    given = [(id, AuditAnswer(None, check_label(label))) for id, label in (labels or {}).items()]
+    given += [(id, AuditAnswer(Verdict.RIGHT)) for id in right]
+    given += [(id, AuditAnswer(Verdict.WRONG)) for id in wrong]
+    given += [(id, AuditAnswer(Verdict.CANNOT_TELL)) for id in cannot_tell]
+    twice = [id for id, count in Counter(id for id, _ in given).items() if count > 1]
     if twice:
-        raise BadInput(f"there are two answers for {twice[0]!r}; give one for each document")
-    if not said:
-        raise BadInput("no answer was given: name labels, or what is right, wrong or unclear")
-    return dict(said)
+        raise BadInput(f"there are two answers for {twice[0]!r}; give one for each item")
+    if not given:
+        raise BadInput("no answer was given: give labels, right, wrong or cannot_tell")
+    return dict(given)
 
 
 def draw(
@@ -82,27 +83,27 @@ def draw(
     strata: int,
     label: str | None,
 ) -> None:
-    """Draw a sample of `size` automatic labels; what it holds is frozen with it.
+    """Draw a sample of `size` automatic labels, and store the labels as they are now.
 
-    Chance depends on field and operation, so the same history draws the same. Raises Conflict where
-    there is nothing to audit.
+    The seed is made of field and operation, so the same history gives the same sample. Raises
+    Conflict where there is nothing to audit.
     """
     _check_sizes(size, strata)
     if label is not None:
         naming = naming_of(running.txn, owner_of(running.txn, field.pk))
-        label = naming.one_meant(path_of(check_label(label), field.taxonomy.separator))
+        label = naming.resolve_one(path_of(check_label(label), field.taxonomy.separator))
     rows = _automatic(running.txn, collection, field, label)
     confidence = np.array([row.confidence or 0.0 for row in rows])
     codes = strata_of(confidence, strata)
     sizes = np.bincount(codes)
     counts = allocation(sizes.tolist(), _errors(field, confidence, codes), size)
-    chance = np.random.default_rng([field.pk, running.pk])
+    rng = np.random.default_rng([field.pk, running.pk])
     audit_pk = running.txn.insert_one(
         schema.audit,
         collection_pk=collection.pk,
         field_pk=field.pk,
         operation_pk=running.pk,
-        strata=[[*_ends(confidence[codes == one]), int(size)] for one, size in enumerate(sizes)],
+        strata=[[*_range(confidence[codes == one]), int(size)] for one, size in enumerate(sizes)],
         labels=_label_sizes(rows, codes, len(sizes)),
     )
     items = [
@@ -116,44 +117,42 @@ def draw(
             "probability": count / int(sizes[stratum]),
         }
         for stratum, count in enumerate(counts)
-        for place in chance.choice(np.flatnonzero(codes == stratum), count, replace=False).tolist()
+        for place in rng.choice(np.flatnonzero(codes == stratum), count, replace=False).tolist()
     ]
-    mixed = [items[place] for place in chance.permutation(len(items))]
-    running.txn.insert(schema.audit_item, mixed)
+    shuffled = [items[place] for place in rng.permutation(len(items))]
+    running.txn.insert(schema.audit_item, shuffled)
     running.details["drawn"] = len(items)
 
 
 def answer(
-    running: Running, collection: CollectionRow, audit: str, said: Mapping[str, AuditAnswer]
+    running: Running, collection: CollectionRow, audit: str, given: Mapping[str, AuditAnswer]
 ) -> None:
-    """Record answers, all or none.
+    """Record answers, by document id: all or none.
 
-    Raises Conflict for an audit that is closed and for what was answered, NotFound for an audit
-    that is none and for a document that is not in it, BadInput for a label outside a closed set.
+    Raises Conflict for a closed audit and for a document that was answered before, NotFound for an
+    unknown audit and a document that is not in it, BadInput for a label outside a closed set.
     """
     txn, table = running.txn, schema.audit_item
-    row, pks = _open_one(txn, collection, audit), pks_of(running.txn, collection, list(said))
-    check_not_outside(txn, row.field_pk, [one.truth for one in said.values()])
+    row, pks = _open_one(txn, collection, audit), pks_of(running.txn, collection, list(given))
+    check_not_outside(txn, row.field_pk, [one.truth for one in given.values()])
     items = {one.document_pk: one for one in audit_items(txn, [row.pk]) if one.label is not None}
     separator = _separator(txn, row.field_pk)
     naming = naming_of(txn, owner_of(txn, row.field_pk))
     changes = []
-    for id, one in said.items():
+    for id, one in given.items():
         item = items.get(pks[id])
         if item is None:
-            raise NotFound(
-                f"the audit {audit!r} has not drawn {id!r}; answer what is waiting in it"
-            )
+            raise NotFound(f"{id!r} is not in the audit {audit!r}; answer the items waiting in it")
         if item.verdict is not None:
             raise Conflict(
-                f"{id!r} was answered in the audit {audit!r}: {item.verdict}; an answer stays"
+                f"{id!r} was answered in the audit {audit!r}: {item.verdict}; answers are final"
             )
-        truth = None if one.truth is None else naming.one_meant(path_of(one.truth, separator))
+        truth = None if one.truth is None else naming.resolve_one(path_of(one.truth, separator))
         right = truth is not None and is_within(truth, str(item.label))
-        named = Verdict.RIGHT if right else Verdict.WRONG
-        verdict = named if one.verdict is None else one.verdict
-        kept = None if truth == item.label else truth
-        changes.append({"pk": item.pk, "verdict": verdict, "truth": kept, "actor": running.actor})
+        by_truth = Verdict.RIGHT if right else Verdict.WRONG
+        verdict = by_truth if one.verdict is None else one.verdict
+        stored = None if truth == item.label else truth
+        changes.append({"pk": item.pk, "verdict": verdict, "truth": stored, "actor": running.actor})
     txn.update(table, changes)
     running.details["answered"] = len(changes)
 
@@ -161,10 +160,10 @@ def answer(
 def close(
     operations: Operations, running: Running, collection: CollectionRow, audit: str, *, keep: bool
 ) -> None:
-    """Close an audit: what it held may vote again.
+    """Close an audit, so that its documents may be references again.
 
-    With `keep`, right labels and named ones become the person's labels, and wrong ones without a
-    name are rejected; what a person has said of a document otherwise stands.
+    With `keep`, right labels and given ones become the person's labels, and wrong labels are
+    rejected where no correct one was given. A label that a person gave outside the audit stays.
     """
     txn, table = running.txn, schema.audit
     row = _open_one(txn, collection, audit)
@@ -172,52 +171,53 @@ def close(
     items = {pk: one for one in audit_items(txn, [row.pk]) if (pk := one.document_pk) is not None}
     now = label_states(txn, row.field_pk, items)
     by_others = {pk for pk, one in now.items() if one.origin not in (None, Origin.AUTO)}
-    said = []
+    statements = []
     if keep:
         free = [one for pk, one in items.items() if now[pk].origin != Origin.HUMAN]
-        said = [line for one in free if (line := _said(one)) is not None]
-    running.by_person = len(said)
-    operations.append(running, row.field_pk, said)
+        statements = [made for one in free if (made := _statement(one)) is not None]
+    running.by_person = len(statements)
+    operations.append(running, row.field_pk, statements)
     operations.fold_again(
-        running, row.field_pk, sorted(by_others - {one.document_pk for one in said})
+        running, row.field_pk, sorted(by_others - {one.document_pk for one in statements})
     )
 
 
-def found(snapshot: Snapshot, collection: CollectionRow, audit: str) -> Audit:
+def audit_of(snapshot: Snapshot, collection: CollectionRow, audit: str) -> Audit:
     """Return one audit. Raises NotFound."""
-    return _shown(snapshot, collection, [_one(snapshot, collection, audit)])[0]
+    return _read_audits(snapshot, collection, [_one(snapshot, collection, audit)])[0]
 
 
 def drawn_labels(snapshot: Snapshot, collection: CollectionRow, audit: str) -> dict[str, str]:
-    """Return the labels that an audit has drawn, by document. Raises NotFound."""
+    """Return the labels of an audit's sample, by document id. Raises NotFound."""
     items = audit_items(snapshot, [_one(snapshot, collection, audit).pk])
     known = {one.document_pk: one.label for one in items if one.document_pk and one.label}
     return {id: known[pk] for pk, id in ids_of(snapshot, set(known)).items()}
 
 
-def listed(snapshot: Snapshot, collection: CollectionRow, field: FieldRow) -> list[Audit]:
+def audits_of(snapshot: Snapshot, collection: CollectionRow, field: FieldRow) -> list[Audit]:
     """Return the audits of a field, the newest first."""
-    query = _audits(collection).where(schema.audit.c.field_pk == field.pk)
-    return _shown(snapshot, collection, snapshot.rows(query.order_by(schema.audit.c.pk.desc())))
+    query = _query(collection).where(schema.audit.c.field_pk == field.pk)
+    return _read_audits(
+        snapshot, collection, snapshot.rows(query.order_by(schema.audit.c.pk.desc()))
+    )
 
 
 def latest(snapshot: Snapshot, collection: CollectionRow, field: FieldRow) -> Estimate | None:
-    """Return what the newest audit of all labels tells that has a check in each stratum."""
-    query = _audits(collection).where(schema.audit.c.field_pk == field.pk)
+    """Return the estimate of the newest audit of all labels that has a check in each stratum."""
+    query = _query(collection).where(schema.audit.c.field_pk == field.pk)
     for row in snapshot.rows(query.order_by(schema.audit.c.pk.desc())):
-        told = estimate(_counted(row.strata, audit_items(snapshot, [row.pk])))
-        if len(row.labels) > 1 and told.rate is not None:
-            return told
+        estimated = estimate(_counted(row.strata, audit_items(snapshot, [row.pk])))
+        if len(row.labels) > 1 and estimated.rate is not None:
+            return estimated
     return None
 
 
 def _check_sizes(size: int, strata: int) -> None:
     if not 1 <= size <= MAX_SIZE:
-        raise BadInput(f"a sample of {size} cannot be drawn; give 1 to {MAX_SIZE:,}, such as 50")
+        raise BadInput(f"the sample size is {size}; give 1 to {MAX_SIZE:,}, such as 50")
     if not 1 <= strata <= min(size, _MAX_STRATA):
         raise BadInput(
-            f"{strata} strata cannot share a sample of {size}; give 1, or up to "
-            f"{min(size, _MAX_STRATA)}"
+            f"a sample of {size} cannot have {strata} strata; give 1 to {min(size, _MAX_STRATA)}"
         )
 
 
@@ -241,25 +241,25 @@ def _automatic(
 
 
 def _errors(field: FieldRow, confidence: Any, codes: Any) -> list[float]:
-    """Return what share of each stratum may be wrong; alike where confidence is a similarity."""
+    """Return the expected error rate of each stratum; 0.5 where confidence is a similarity."""
     if field.taxonomy.confidence_threshold is not None:
-        return [_EVEN] * int(codes.max() + 1)
+        return [_UNKNOWN_ERROR] * int(codes.max() + 1)
     return [float(1 - confidence[codes == one].mean()) for one in range(int(codes.max() + 1))]
 
 
-def _ends(confidence: Any) -> tuple[float, float]:
+def _range(confidence: Any) -> tuple[float, float]:
     return float(confidence.min()), float(confidence.max())
 
 
 def _label_sizes(rows: Sequence[Any], codes: Any, strata: int) -> dict[str, list[int]]:
-    """Return how many labels there are in each stratum, by label."""
+    """Count labels in each stratum, by label."""
     sizes: dict[str, list[int]] = {}
     for row, stratum in zip(rows, codes.tolist(), strict=True):
         sizes.setdefault(row.label, [0] * strata)[stratum] += 1
     return dict(sorted(sizes.items()))
 
 
-def _audits(collection: CollectionRow) -> Any:
+def _query(collection: CollectionRow) -> Any:
     audit, operation, field = schema.audit, schema.operation, schema.field
     return (
         select(audit, operation.c.id, operation.c.actor, operation.c.at, field.c.name)
@@ -270,7 +270,7 @@ def _audits(collection: CollectionRow) -> Any:
 
 
 def _one(snapshot: Snapshot, collection: CollectionRow, audit: str) -> Any:
-    rows = snapshot.rows(_audits(collection).where(schema.operation.c.id == audit))
+    rows = snapshot.rows(_query(collection).where(schema.operation.c.id == audit))
     if not rows:
         raise NotFound(
             f"{collection.name!r} has no audit {audit!r}; "
@@ -292,13 +292,13 @@ def _separator(snapshot: Snapshot, field_pk: int) -> str:
     return str(row.taxonomy["separator"])
 
 
-def _said(item: Any) -> LabelStatement | None:
-    """Return what an answer says of the document when it is kept."""
-    if item.label is None:  # it was forgotten
+def _statement(item: Any) -> LabelStatement | None:
+    """Return the label statement that an answer becomes when it is kept; None for no statement."""
+    if item.label is None:  # the label was erased
         return None
-    named = item.truth or (item.label if item.verdict == Verdict.RIGHT else None)
-    if named is not None:
-        return LabelStatement(item.document_pk, EventKind.LABELLED, named, Origin.HUMAN, asked=True)
+    label = item.truth or (item.label if item.verdict == Verdict.RIGHT else None)
+    if label is not None:
+        return LabelStatement(item.document_pk, EventKind.LABELLED, label, Origin.HUMAN, asked=True)
     if item.verdict == Verdict.WRONG:
         return LabelStatement(
             item.document_pk, EventKind.REJECTED, item.label, Origin.HUMAN, asked=True
@@ -306,11 +306,12 @@ def _said(item: Any) -> LabelStatement | None:
     return None
 
 
-def _shown(snapshot: Snapshot, collection: CollectionRow, rows: Sequence[Any]) -> list[Audit]:
+def _read_audits(snapshot: Snapshot, collection: CollectionRow, rows: Sequence[Any]) -> list[Audit]:
     items: dict[int, list[Any]] = {row.pk: [] for row in rows}
     for one in audit_items(snapshot, list(items)) if items else ():
         items[one.audit_pk].append(one)
-    pks = {pk for some in items.values() for one in some for pk in (one.document_pk, one.source_pk)}
+    drawn = [one for sample in items.values() for one in sample]
+    pks = {pk for one in drawn for pk in (one.document_pk, one.source_pk)}
     ids = ids_of(snapshot, pks - {None})
     return [
         _audit(collection, row, items[row.pk], ids, stratum_sizes(snapshot, row)) for row in rows
@@ -324,7 +325,7 @@ def _audit(
     ids: Mapping[int, str],
     sizes: Mapping[str, list[int]],
 ) -> Audit:
-    """Return an audit; `ids` names documents and references by pk, `sizes` are those by label."""
+    """Return an audit from its row: `ids` of documents and references by pk, `sizes` by label."""
     open_ones = [one for one in items if one.verdict is None]
     strata = _counted(row.strata, items)
     return Audit(
@@ -335,7 +336,7 @@ def _audit(
         actor=row.actor,
         closed_at=None if row.closed_at is None else datetime.fromtimestamp(row.closed_at, UTC),
         estimate=estimate(strata),
-        labels=_by_label(row.strata, items, sizes),
+        labels=_estimates_by_label(row.strata, items, sizes),
         strata=strata,
         cannot_tell=sum(one.unclear for one in strata),
         unanswered=len(open_ones),
@@ -348,9 +349,9 @@ def _audit(
     )
 
 
-def _by_label(
+def _estimates_by_label(
     strata: Sequence[Any], items: Sequence[Any], sizes: Mapping[str, list[int]]
-) -> dict[str, Any]:
+) -> dict[str, Estimate]:
     drawn = {one.label for one in items}
     return {
         label: estimate(

@@ -1,7 +1,7 @@
-"""Challenging: how a label field would be decided by another rule, from the same answers.
+"""The decisions of the current rule of a field and of another one, from the same answers.
 
-Nothing is written. What both rules say follows from vectors, labels and the rules alone, so it is
-computed when somebody asks, new documents included, and kept in a file until something changes.
+Read-only. The decisions depend only on vectors, labels and rules, so they are computed on request,
+including new documents, and cached in a file until one of these changes.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from lookalike.catalog.references import epoch_of, newest_revision
 from lookalike.catalog.spaces import StandbySpace, standby_spaces
 from lookalike.catalog.taxonomies import rule_of
 from lookalike.classifier.graph.search import Ids
-from lookalike.content.files import recall, remember
+from lookalike.content.files import read_cache, write_cache
 from lookalike.decisions.decider import Decider
 from lookalike.decisions.ledger.samples import audit_items, sample
 from lookalike.decisions.ledger.statements import touched_since
 from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.labels import NO_LABEL, Codes
 from lookalike.model import Answer, Origin, Taxonomy, Verdict
-from lookalike.quality.space_comparison import silence_poor
+from lookalike.quality.space_comparison import exclude_low_quality
 from lookalike.quality.stats.paired_comparison import Challenger, Outcome
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, one_of
@@ -41,10 +41,11 @@ Labels = NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True)
 class PairedDecisions:
-    """What both rules say, by codes of `names`, −1 for no label.
+    """The label codes that both rules give: places in `names`, −1 for no label.
 
-    Of the documents that are the machine's: `pks` (n,) rising, and of those that people have
-    answered: `answered` (m,) rising, of each as if its own label did not vote.
+    `champion` and `challenger` (n,) are for the documents `pks` (n,), rising, that nobody answered.
+    `champion_left` and `challenger_left` (m,) are leave-one-out labels of the answered documents
+    `answered` (m,), rising: each as if its own label was no reference.
     """
 
     names: tuple[str, ...]
@@ -61,21 +62,21 @@ class PairedDecisions:
 
 
 def rule_with(known: Taxonomy, rule: Challenger) -> Taxonomy:
-    """Return the taxonomy that a challenger makes of one. Raises BadInput where it is the same."""
+    """Return a taxonomy with a challenger's changes. Raises BadInput where nothing changes."""
     after = rule_of(known, rule.confidence_threshold, rule.target_precision, rule.targets)
     if rule.top_k is not None and rule.top_k != after.top_k:
         after = replace(after, top_k=rule.top_k, version=known.version + 1)
     if rule.references is not None:
         after = replace(after, references=rule.references, version=known.version + 1)
     if after == known and rule.extractor is None:
-        raise BadInput("that is the rule in force; say something else that shall be tried")
+        raise BadInput("that is the current rule already; give another value to try")
     return after
 
 
 def spaces_for(snapshot: Snapshot, field: FieldRow, extractor: str) -> dict[int, StandbySpace]:
     """Return the spaces that a migration to an extractor has prepared, by the collection's pk.
 
-    Raises Conflict where there is none: it is not prepared, or erased since.
+    Raises Conflict where a collection has none: it was never prepared, or was erased.
     """
     table = schema.field
     query = select(table.c.collection_pk).where(
@@ -83,70 +84,71 @@ def spaces_for(snapshot: Snapshot, field: FieldRow, extractor: str) -> dict[int,
     )
     found = {}
     for row in snapshot.rows(query.distinct()):
-        beside = standby_spaces(snapshot, row.collection_pk)
-        known = [one for one in beside if one.extractor == extractor]
-        if not known:
+        standby = standby_spaces(snapshot, row.collection_pk)
+        matching = [one for one in standby if one.extractor == extractor]
+        if not matching:
             raise Conflict(
                 f"no space of the extractor {extractor!r} is prepared: run `lookalike migrate "
                 f"COLLECTION --extractor {extractor}` first, without --switch"
             )
-        found[row.collection_pk] = known[-1]
+        found[row.collection_pk] = matching[-1]
     return found
 
 
-def confront(
+def decide_by_both(
     snapshot: Snapshot, field: FieldRow, rule: Challenger, answered: Ids, cache: Path, name: str
 ) -> PairedDecisions:
-    """Return what the rule in force and a challenger say; `name` is that of the file that keeps it.
+    """Return the decisions of the current rule and of a challenger, cached in the file `name`.
 
-    Raises Conflict where the challenger is no more what it was.
+    Raises Conflict where the space of the challenger's extractor is no longer prepared.
     """
-    memory = cache / f"{name}.{field.pk}.npz"
-    mark = _mark(snapshot, field, rule, answered)
-    kept = recall(memory)
-    if kept is not None and kept[0].get("made_from") == mark:
-        return PairedDecisions(names=tuple(kept[0]["names"]), **kept[1])
+    cache_file = cache / f"{name}.{field.pk}.npz"
+    key = _cache_key(snapshot, field, rule, answered)
+    cached = read_cache(cache_file)
+    if cached is not None and cached[0].get("made_from") == key:
+        return PairedDecisions(names=tuple(cached[0]["names"]), **cached[1])
     stored = stored_field(snapshot, field.pk)
     codes = Codes()
     with TemporaryDirectory(prefix="lookalike-") as folder:
-        places = [Path(folder, one) for one in ("champion", "challenger")]
-        for place in places:
-            _furnish(place, cache, field.pk)
-        champion = Decider(stored, places[0])
+        folders = [Path(folder, one) for one in ("champion", "challenger")]
+        for one in folders:
+            _link_caches(one, cache, field.pk)
+        champion = Decider(stored, folders[0])
         champion.refresh(snapshot)
-        challenger, decided = _challenger(snapshot, field, stored, rule, places[1])
+        challenger, decided = _challenger(snapshot, field, stored, rule, folders[1])
         columns = champion.state.columns
         pks = columns.pks[champion.state.undecided]
         pks = pks[np.isin(pks, challenger.state.columns.pks)]
         rows = challenger.state.columns.rows_of(pks)
         both = np.intersect1d(answered, columns.pks)
         both = np.intersect1d(both, challenger.state.columns.pks)
-        said = columns["codes"][columns.rows_of(pks)]
+        current = columns["codes"][columns.rows_of(pks)]
         found = PairedDecisions(
             names=(),
             pks=pks,
-            champion=_shared(codes, champion, said),
-            challenger=_shared(codes, challenger, decided[rows]),
+            champion=_shared_codes(codes, champion, current),
+            challenger=_shared_codes(codes, challenger, decided[rows]),
             answered=both,
-            champion_left=_left_out(codes, champion, snapshot, both),
-            challenger_left=_left_out(codes, challenger, snapshot, both),
+            champion_left=_leave_one_out(codes, champion, snapshot, both),
+            challenger_left=_leave_one_out(codes, challenger, snapshot, both),
         )
     found = replace(found, names=codes.names)
     arrays = {part: getattr(found, part) for part in PairedDecisions.__slots__ if part != "names"}
-    remember(memory, {"made_from": mark, "names": list(found.names)}, arrays)
+    write_cache(cache_file, {"made_from": key, "names": list(found.names)}, arrays)
     return found
 
 
 def check_references(snapshot: Snapshot, field: FieldRow, operation: str) -> None:
-    """Raise NotFound for an operation that is none, and where other references are tried already.
+    """Check that a field can try the references of an earlier `operation`.
 
-    Raises Conflict where the references are another collection's, or bounded by a trial before.
+    Raises NotFound for an unknown operation, Conflict where the references are in another
+    collection, or where an adopted trial limits them already.
     """
     table = schema.operation
     if not snapshot.rows(select(table.c.pk).where(table.c.id == operation)):
         raise NotFound(
-            f"there is no operation {operation!r} that the references of {field.name!r} could be "
-            "those of; see `lookalike history`"
+            f"there is no operation {operation!r} whose references {field.name!r} could use; see "
+            "`lookalike history`"
         )
     if field.reference_field_pk != field.pk:
         raise Conflict(
@@ -155,8 +157,8 @@ def check_references(snapshot: Snapshot, field: FieldRow, operation: str) -> Non
         )
     if field.taxonomy.references:
         raise Conflict(
-            f"the references of {field.name!r} are those of {field.taxonomy.references} already: "
-            "undo its adoption first"
+            f"{field.name!r} uses the references of {field.taxonomy.references} already: undo the "
+            "adoption of that trial first"
         )
 
 
@@ -164,70 +166,71 @@ def check_references(snapshot: Snapshot, field: FieldRow, operation: str) -> Non
 
 
 def _challenger(
-    snapshot: Snapshot, field: FieldRow, stored: StoredField, rule: Challenger, place: Path
+    snapshot: Snapshot, field: FieldRow, stored: StoredField, rule: Challenger, folder: Path
 ) -> tuple[Decider, Labels]:
-    """Return who decides by a challenger, and the label codes of all its documents."""
+    """Return the decider of a challenger, and the label codes of all its documents."""
     other = replace(stored, taxonomy=rule_with(stored.taxonomy, rule))
     if rule.extractor is not None:
         spaces = spaces_for(snapshot, field, rule.extractor)
         own = spaces[stored.collection_pk].space
-        (elsewhere,) = [one.space for pk, one in spaces.items() if pk != stored.collection_pk] or [
-            own
-        ]
-        other = replace(other, space=own, reference_space=elsewhere)
-    decider = Decider(other, place)
+        others = [one.space for pk, one in spaces.items() if pk != stored.collection_pk]
+        (reference_space,) = others or [own]
+        other = replace(other, space=own, reference_space=reference_space)
+    decider = Decider(other, folder)
     decider.refresh(snapshot)
     if rule.extractor is not None and not other.taxonomy.low_quality:
-        silence_poor(decider.state, snapshot)
+        exclude_low_quality(decider.state, snapshot)
     if rule.references is not None:
-        _restrict(snapshot, field, decider, rule.references)
+        _restrict_references(snapshot, field, decider, rule.references)
     return decider, decider.decide_rebuilt(snapshot).decisions.codes
 
 
-def _restrict(snapshot: Snapshot, field: FieldRow, decider: Decider, operation: str) -> None:
-    """Let only those vote of which nobody has said anything after an operation."""
+def _restrict_references(
+    snapshot: Snapshot, field: FieldRow, decider: Decider, operation: str
+) -> None:
+    """Remove the references that people have changed after an operation."""
     state = decider.state
     since = touched_since(snapshot, field.reference_field_pk, operation)
-    silent = state.references.pks[np.isin(state.references.pks, sorted(since))]
-    if len(silent):
-        state.references = state.references.without(silent)
+    changed = state.references.pks[np.isin(state.references.pks, sorted(since))]
+    if len(changed):
+        state.references = state.references.without(changed)
         state.search(snapshot, np.arange(len(state.columns)))
 
 
-def _left_out(codes: Codes, decider: Decider, snapshot: Snapshot, pks: Ids) -> Labels:
-    """Return what is said of documents (m,) as if the label of each did not vote."""
-    said = [codes.code(decider.label_without(snapshot, pk, pk)) for pk in pks.tolist()]
-    return np.array(said, np.int32)
+def _leave_one_out(codes: Codes, decider: Decider, snapshot: Snapshot, pks: Ids) -> Labels:
+    """Return the label code (m,) of each document as if its own label was no reference."""
+    labels = [codes.code(decider.label_without(snapshot, pk, pk)) for pk in pks.tolist()]
+    return np.array(labels, np.int32)
 
 
-def _shared(codes: Codes, decider: Decider, labels: Labels) -> Labels:
-    """Return labels by the codes that both sides share."""
+def _shared_codes(codes: Codes, decider: Decider, labels: Labels) -> Labels:
+    """Translate the label codes of a decider into those that both rules share."""
     table = [codes.code(one) for one in decider.state.codes.names]
-    return np.array([*table, NO_LABEL], np.int32)[labels]  # the last one is that of no label, −1
+    return np.array([*table, NO_LABEL], np.int32)[labels]  # index −1, no label, gives NO_LABEL
 
 
-def _furnish(place: Path, cache: Path, field_pk: int) -> None:
-    """Let a decider begin with what is known of the field's documents, in files of its own."""
-    place.mkdir()
+def _link_caches(folder: Path, cache: Path, field_pk: int) -> None:
+    """Make a folder for a decider, with hard links to the field's cache files."""
+    folder.mkdir()
     for file in cache.glob(f"*.{field_pk}.npz"):
-        with suppress(OSError):  # another file system: then it is computed again
-            os.link(file, place / file.name)
+        with suppress(OSError):  # another file system: the decider computes it again
+            os.link(file, folder / file.name)
 
 
-def _mark(
+def _cache_key(
     snapshot: Snapshot, field: FieldRow, rule: Challenger, answered: Sequence[int] | Ids
 ) -> dict[str, Any]:
-    """Return what both sides follow from, as JSON values."""
+    """Return everything that the decisions of both rules depend on, as JSON values."""
     fields = sorted({field.pk, field.reference_field_pk})
     stored = stored_field(snapshot, field.pk)
-    beside = {} if rule.extractor is None else spaces_for(snapshot, field, rule.extractor)
+    standby = {} if rule.extractor is None else spaces_for(snapshot, field, rule.extractor)
     return {
         "revisions": [[newest_revision(snapshot, pk), epoch_of(snapshot, pk)] for pk in fields],
         "taxonomy": taxonomy_to(stored.taxonomy),
         "space": stored.space.name,
         "beside": sorted(
             [pk, one.space.pk, one.space.generation, _size(snapshot, one.space.pk)]
-            for pk, one in beside.items()
+            for pk, one in standby.items()
         ),
         "references": rule.references,
         "rule": [
@@ -242,19 +245,19 @@ def _mark(
 
 
 def _size(snapshot: Snapshot, space_pk: int) -> int:
-    """Return how many vectors there ever were in a space."""
+    """Return the number of vectors that a space has ever had."""
     table = schema.space
     return int(snapshot.rows(select(table.c.next_slot).where(table.c.pk == space_pk))[0].next_slot)
 
 
-# --- replay of answers to random draws from before a trial ---------------------------------------
+# --- answers to random samples and audits from before a trial ------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class KnownAnswer:
-    """What is known of a document: what it is, or what it is not.
+    """An answer about a document: its label (`truth`), or the labels that it does not have.
 
-    `q` is the probability with which the random slice or an audit had drawn it.
+    `q` is the probability with which a random sample or an audit included the document.
     """
 
     outcome: Outcome | None
@@ -263,10 +266,10 @@ class KnownAnswer:
     q: float = 1.0
 
 
-def share_drawn(snapshot: Snapshot, field_pk: int) -> float:
-    """Return the share of a field's documents that the random slice has drawn and people answered.
+def sampled_share(snapshot: Snapshot, field_pk: int) -> float:
+    """Return the share of a field's documents that the queue sampled at random and people answered.
 
-    Chance is the same for all of them, so that is each one's probability.
+    The sample is uniform, so this is the probability of each document.
     """
     table = schema.standing
     count = select(func.count().label("n")).where(table.c.field_pk == field_pk)
@@ -275,16 +278,16 @@ def share_drawn(snapshot: Snapshot, field_pk: int) -> float:
 
 
 def known_answers(snapshot: Snapshot, field_pk: int) -> dict[int, KnownAnswer]:
-    """Return what is known of documents by the random slice and by audits, by their pk."""
-    share = share_drawn(snapshot, field_pk)
-    drawn = sample(snapshot, field_pk).tolist()
-    said = stated(snapshot, field_pk, drawn)
+    """Return the answers to random samples and audits of a field, by the document's pk."""
+    share = sampled_share(snapshot, field_pk)
+    sampled = sample(snapshot, field_pk).tolist()
+    answered = answers_of(snapshot, field_pk, sampled)
     missed: dict[int, float] = {}
     found: dict[int, KnownAnswer] = {}
     for item in _audited(snapshot, field_pk):
         missed[item.document_pk] = missed.get(item.document_pk, 1.0) * (1 - item.probability)
         found[item.document_pk] = _of_audit(item)
-    found |= {pk: said[pk] for pk in drawn if pk in said}
+    found |= {pk: answered[pk] for pk in sampled if pk in answered}
     return {
         pk: KnownAnswer(one.outcome, one.truth, one.refuted, 1 - (1 - share) * missed.get(pk, 1.0))
         for pk, one in sorted(found.items())
@@ -292,15 +295,17 @@ def known_answers(snapshot: Snapshot, field_pk: int) -> dict[int, KnownAnswer]:
     }
 
 
-def stated(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> dict[int, KnownAnswer]:
-    """Return what people have said of documents, where they have said anything."""
+def answers_of(
+    snapshot: Snapshot, field_pk: int, documents: Sequence[int]
+) -> dict[int, KnownAnswer]:
+    """Return the answers of people about documents, by pk, of those that have one."""
     standing, rejection = schema.standing, schema.rejection
     query = select(standing.c.document_pk, standing.c.label, standing.c.origin, standing.c.answer)
     query = query.where(standing.c.field_pk == field_pk, one_of(standing.c.document_pk, documents))
     refuted: dict[int, set[str]] = {}
-    refused = select(rejection.c.document_pk, rejection.c.label)
-    refused = refused.where(rejection.c.field_pk == field_pk)
-    for row in snapshot.rows(refused.where(one_of(rejection.c.document_pk, documents))):
+    rejections = select(rejection.c.document_pk, rejection.c.label)
+    rejections = rejections.where(rejection.c.field_pk == field_pk)
+    for row in snapshot.rows(rejections.where(one_of(rejection.c.document_pk, documents))):
         refuted.setdefault(row.document_pk, set()).add(row.label)
     found = {}
     for row in snapshot.rows(query):

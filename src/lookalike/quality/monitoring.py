@@ -1,4 +1,4 @@
-"""How a label field does, and how that came about: what there is, what moves, what is right."""
+"""Monitoring of a label field: daily counts, queue forecast, precision by label, open alerts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lookalike.catalog.label_names import naming_of
 from lookalike.catalog.reader import FieldRow, ids_of, label_states
 from lookalike.catalog.resources import CollectionRow
 from lookalike.classifier.calibration.intervals import lower_bound, upper_bound
-from lookalike.classifier.graph.search import NOBODY
+from lookalike.classifier.graph.search import NO_ID
 from lookalike.classifier.review import reference_checks
 from lookalike.decisions.ledger.fold import Line, decided_label, fold
 from lookalike.decisions.ledger.samples import checks_by_label
@@ -32,18 +32,18 @@ from lookalike.stores.base import Snapshot, conditions
 
 DAY_S = 86_400.0
 VERDICTS = (EventKind.LABELLED, EventKind.REJECTED, EventKind.NEW_KIND)
-"""What a person says that tells whether the machine's label was right."""
+"""The answers that tell whether an automatic label was right."""
 
 _ANSWERS = (*VERDICTS, EventKind.CANNOT_TELL)
 
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """What happened in a field on one day (UTC).
+    """The events of a field on one day (UTC), as counts.
 
-    `arrived` documents came; those of them that have no label by now are in `without_label`, by the
-    reason. People gave `answers`; `confirmed` and `corrected` of these met an automatic label. The
-    machine gave `labelled` labels and took `taken_back`.
+    `arrived` documents were added; `without_label` counts, by reason, those of them that have no
+    label now. People gave `answers`; of these, `confirmed` and `corrected` answered an automatic
+    label. Lookalike gave `labelled` automatic labels and removed `taken_back`.
     """
 
     day: str
@@ -68,13 +68,13 @@ class _Tally:
 
 
 def window_start(now: float, days: int) -> float:
-    """Return when the first of the last `days` days began, today being the last of them (UTC)."""
+    """Return the start of the first of the last `days` days (UTC), the last of which is today."""
     today = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     return (today - timedelta(days=days - 1)).timestamp()
 
 
 def first_operation(snapshot: Snapshot, since: float) -> int | None:
-    """Return the first operation of a store at or after a time, if there is one."""
+    """Return the pk of a store's first operation at or after a time, if there is one."""
     table = schema.operation
     query = select(func.min(table.c.pk).label("first")).where(table.c.at >= since)
     first = snapshot.rows(query)[0].first
@@ -84,7 +84,7 @@ def first_operation(snapshot: Snapshot, since: float) -> int | None:
 def history(
     snapshot: Snapshot, collection_pk: int, field_pk: int, now: float, days: int
 ) -> tuple[Day, ...]:
-    """Return the last `days` days of a field, the oldest first."""
+    """Return the counts of the last `days` days of a field, the oldest first."""
     start = datetime.fromtimestamp(window_start(now, days), UTC).date()
     tallies = {start + timedelta(days=place): _Tally() for place in range(days)}
     first = first_operation(snapshot, window_start(now, days))
@@ -108,24 +108,24 @@ def history(
 def queue_before(
     snapshot: Snapshot, collection_pk: int, field_pk: int, queue: int, first: int | None
 ) -> int:
-    """Return how many documents waited before the operation `first`, where `queue` wait now.
+    """Return the length of the queue before the operation `first`, given its length now, `queue`.
 
-    What was touched since is folded as it stood then: an operation that was undone since was in
-    force. What was forgotten since is not known any more, and not counted.
+    Replays the events of the documents that changed since. Operations undone since then count, as
+    they were effective at that time. Documents erased since then are unknown and not counted.
     """
     if first is None:
         return queue
     newest = _first_document(snapshot, collection_pk, first)
     arrived = 0 if newest is None else _count_waiting(snapshot, field_pk, newest)
-    touched = _touched(snapshot, field_pk, first, newest)
+    changed = _changed(snapshot, field_pk, first, newest)
     now = sum(
         len(snapshot.rows(_waiting(field_pk).where(chosen)))
-        for chosen in conditions(schema.standing.c.document_pk, touched)
+        for chosen in conditions(schema.standing.c.document_pk, changed)
     )
-    return queue - arrived - now + _waited(snapshot, field_pk, touched, first)
+    return queue - arrived - now + _count_waiting_before(snapshot, field_pk, changed, first)
 
 
-# --- the days -----------------------------------------------------------------------------------
+# --- counts by day ------------------------------------------------------------------------------
 
 
 def _count_arrivals(
@@ -148,10 +148,10 @@ def _count_arrivals(
         .group_by(document.c.arrived_in, standing.c.origin, standing.c.reason)
     )
     for row in snapshot.rows(query):
-        said = row.origin == Origin.HUMAN
-        reason = str(Reason.REJECTED) if said else row.reason or "not_decided"
-        counted = tally(row.arrived_in).without_label
-        counted[reason] = counted.get(reason, 0) + row.n
+        by_person = row.origin == Origin.HUMAN
+        reason = str(Reason.REJECTED) if by_person else row.reason or "not_decided"
+        counts_by_reason = tally(row.arrived_in).without_label
+        counts_by_reason[reason] = counts_by_reason.get(reason, 0) + row.n
 
 
 def _count_decisions(
@@ -181,31 +181,31 @@ def _count_answers(
         .where(operation.c.undone_by.is_(None))
     )
     for row in snapshot.rows(query):
-        told = tally(row.operation_pk)
-        told.answers += 1
+        counted = tally(row.operation_pk)
+        counted.answers += 1
         was = (row.detail or {}).get("was")
         if was is None or row.kind not in VERDICTS:
             continue
         if row.kind == EventKind.LABELLED and is_within(row.label, was):
-            told.confirmed += 1
+            counted.confirmed += 1
         elif row.kind != EventKind.REJECTED or row.label == was:
-            told.corrected += 1
+            counted.corrected += 1
 
 
-def _day(day: date, told: _Tally) -> Day:
+def _day(day: date, counted: _Tally) -> Day:
     return Day(
         day=day.isoformat(),
-        arrived=told.arrived,
-        without_label=dict(sorted(told.without_label.items())),
-        answers=told.answers,
-        confirmed=told.confirmed,
-        corrected=told.corrected,
-        labelled=told.labelled,
-        taken_back=told.taken_back,
+        arrived=counted.arrived,
+        without_label=dict(sorted(counted.without_label.items())),
+        answers=counted.answers,
+        confirmed=counted.confirmed,
+        corrected=counted.corrected,
+        labelled=counted.labelled,
+        taken_back=counted.taken_back,
     )
 
 
-# --- the queue as it was ------------------------------------------------------------------------
+# --- the earlier length of the queue ------------------------------------------------------------
 
 
 def _waiting(field_pk: int) -> Any:
@@ -215,14 +215,14 @@ def _waiting(field_pk: int) -> Any:
 
 
 def _count_waiting(snapshot: Snapshot, field_pk: int, newest: int) -> int:
-    """Return how many documents wait that have at least the pk `newest`."""
+    """Count the waiting documents with the pk `newest` or a higher one."""
     table = schema.standing
     waiting = _waiting(field_pk).where(table.c.document_pk >= newest).subquery()
     return int(snapshot.rows(select(func.count().label("n")).select_from(waiting))[0].n)
 
 
 def _first_document(snapshot: Snapshot, collection_pk: int, first: int) -> int | None:
-    """Return the first document that arrived since; all that have higher pks did, too."""
+    """Return the pk of the first document added since then; all higher pks were, too."""
     table = schema.document
     query = select(func.min(table.c.pk).label("pk")).where(
         table.c.collection_pk == collection_pk, table.c.arrived_in >= first
@@ -231,8 +231,8 @@ def _first_document(snapshot: Snapshot, collection_pk: int, first: int) -> int |
     return None if found is None else int(found)
 
 
-def _touched(snapshot: Snapshot, field_pk: int, first: int, newest: int | None) -> list[int]:
-    """Return the documents that were here before, and of which something was said since."""
+def _changed(snapshot: Snapshot, field_pk: int, first: int, newest: int | None) -> list[int]:
+    """Return the documents older than `first` that have events, or undone ones, since then."""
     event, operation = schema.event, schema.operation
     query = (
         select(event.c.document_pk)
@@ -247,8 +247,10 @@ def _touched(snapshot: Snapshot, field_pk: int, first: int, newest: int | None) 
     return sorted({row.document_pk for row in (*since, *taken_back)})
 
 
-def _waited(snapshot: Snapshot, field_pk: int, documents: Iterable[int], first: int) -> int:
-    """Return how many of the documents waited before the operation `first`."""
+def _count_waiting_before(
+    snapshot: Snapshot, field_pk: int, documents: Iterable[int], first: int
+) -> int:
+    """Count those of the documents that were waiting before the operation `first`."""
     pks = np.fromiter(documents, np.int64)
     lines: dict[int, list[Line]] = {int(pk): [] for pk in pks}
     for row in _lines_before(snapshot, field_pk, pks.tolist(), first):
@@ -262,7 +264,7 @@ def _lines_before(
     snapshot: Snapshot, field_pk: int, documents: list[int], first: int
 ) -> Iterator[Any]:
     event, operation = schema.event, schema.operation
-    in_force = or_(
+    was_effective = or_(
         operation.c.undone_by.is_(None),
         operation.c.undone_by >= first,
         event.c.kind == EventKind.DECIDED,
@@ -270,7 +272,7 @@ def _lines_before(
     query = (
         select(event.c.document_pk, event.c.kind, event.c.label, event.c.origin, operation.c.actor)
         .join(operation, operation.c.pk == event.c.operation_pk)
-        .where(event.c.field_pk == field_pk, event.c.operation_pk < first, in_force)
+        .where(event.c.field_pk == field_pk, event.c.operation_pk < first, was_effective)
         .order_by(event.c.seq)
     )
     for chosen in conditions(event.c.document_pk, documents):
@@ -282,7 +284,11 @@ def _lines_before(
 
 @dataclass(frozen=True, slots=True)
 class ReferenceAttribution:
-    """A reference whose labels people corrected: at least `at_least` of them, 19 times of 20."""
+    """A reference that caused automatic labels which people `corrected` or `confirmed`.
+
+    `at_least` is a lower bound of the share of wrong ones (Wilson interval, 95 %); `instead` the
+    label that people gave most often.
+    """
 
     id: str
     label: str | None
@@ -292,10 +298,12 @@ class ReferenceAttribution:
     instead: str | None
 
 
-def blamed(snapshot: Snapshot, field: FieldRow, codes: Codes) -> list[reference_checks.Attribution]:
-    """Return what people's answers say of the references that had caused automatic labels.
+def attributions(
+    snapshot: Snapshot, field: FieldRow, codes: Codes
+) -> list[reference_checks.Attribution]:
+    """Attribute people's corrections of automatic labels to the references that caused these.
 
-    References are told by their pks, labels by `codes`, which learn those that they do not know.
+    References are given by pk, labels by `codes`, to which unknown labels are added.
     """
     event, operation = schema.event, schema.operation
     query = (
@@ -309,26 +317,25 @@ def blamed(snapshot: Snapshot, field: FieldRow, codes: Codes) -> list[reference_
         row
         for row in snapshot.rows(query)
         if row.detail and "was" in row.detail
-        # Who refuses another label than the machine's says nothing about that.
+        # Rejecting another label than the automatic one does not correct that one.
         if row.kind != EventKind.REJECTED or row.label == row.detail["was"]
     ]
     sources = [row.detail["source"] for row in rows]
     naming = naming_of(snapshot, field.pk)
 
     def code(label: str | None, row: Any) -> int:
-        known = label and naming.now(label, row.operation_pk, row.document_pk)
-        return codes.code(known)
+        current = label and naming.current(label, row.operation_pk, row.document_pk)
+        return codes.code(current)
 
-    given = [code(_instead(row), row) for row in rows]
-    return reference_checks.blamed(
-        np.array([NOBODY if one is None else one for one in sources], np.int64),
+    return reference_checks.attributions(
+        np.array([NO_ID if one is None else one for one in sources], np.int64),
         np.array([code(row.detail["was"], row) for row in rows], np.int64),
-        np.array(given, np.int64),
+        np.array([code(_given_label(row), row) for row in rows], np.int64),
     )
 
 
-def _instead(row: Any) -> str | None:
-    """Return the label that a person gave; the machine's, where that is above it."""
+def _given_label(row: Any) -> str | None:
+    """Return the label that a person gave; the automatic one if that is its ancestor or equal."""
     if row.kind != EventKind.LABELLED:
         return None
     was = str(row.detail["was"])
@@ -339,20 +346,20 @@ def _instead(row: Any) -> str | None:
 
 MOST_DAYS = 366
 FORECAST_DAYS = 7
-"""So many days, today included, say how the queue moves."""
+"""The number of days, today included, from which the forecast is made."""
 
-_BLAMED = 20
+_SHOWN_REFERENCES = 20
 _TAIL = 0.975
-"""Two bounds that each hold so often make an interval that holds 95 % of the time."""
+"""The confidence of each bound of a two-sided 95 % interval."""
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """Where the queue goes if the days to come are like the last `days`.
+    """The forecast of the queue, if the next days are like the last `days`.
 
-    `before` documents waited when these began. It changes by `per_day` documents; `arrived_per_day`
-    came and `answers_per_day` were given. `outlook` is `empty`, `shrinks`, `steady` or `grows`;
-    where it shrinks, `days_left` says when nothing waits any more.
+    The queue had `before` documents at their beginning, and has `queue` now. It changes by
+    `per_day` documents; `arrived_per_day` were added and `answers_per_day` were given. `outlook` is
+    `empty`, `shrinks`, `steady` or `grows`; if it shrinks, it is empty in `days_left`.
     """
 
     days: float
@@ -367,11 +374,11 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class LabelPrecision:
-    """How often the machine is right with a label: `precision`, and what that stands on.
+    """The `precision` of a label's automatic labels.
 
-    `basis` is `counted` where random answers met `checked` such labels, `wrong` of them wrong, with
-    the exact interval (Clopper-Pearson, 95 %) from `low` to `high`; else `estimated`, the mean of
-    the decisions' own probabilities, which is in `estimated` in any case; `unknown` without both.
+    `basis` is `counted` where random answers checked `checked` of them, `wrong` of them wrong, with
+    the exact interval (Clopper-Pearson, 95 %) from `low` to `high`; else `estimated`, the mean
+    confidence, which is in `estimated` in any case; `unknown` without both.
     """
 
     label: str
@@ -387,11 +394,11 @@ class LabelPrecision:
 
 @dataclass(frozen=True, slots=True)
 class Monitoring:
-    """How a label field does: its `report` now, and the last days.
+    """The state of a label field (`report`), and its last days.
 
     `history` has one entry a day, the oldest first. `precision` is by label. `blamed` are the
-    references whose labels people corrected most surely, with their number. `breaches` is what is
-    outside the bands of the `alarm` now; the alarm has what the worker found last.
+    references that caused most corrections. `breaches` are the measures outside the bands of the
+    alert (`alarm`) now; the alert itself has the result of the worker's last check.
     """
 
     report: Report
@@ -406,11 +413,11 @@ class Monitoring:
 def monitor(
     snapshot: Snapshot, collection: CollectionRow, field: FieldRow, now: float, days: int
 ) -> Monitoring:
-    """Return how a field does, with its last `days` days. Raises BadInput for too few or many."""
+    """Return the state and the last `days` (1 to 366) days of a field. Raises BadInput."""
     if isinstance(days, bool) or not 1 <= days <= MOST_DAYS:
         raise BadInput(f"cannot look back {days!r} days; give 1 to {MOST_DAYS}")
     report = reports.report(snapshot, collection, field)
-    told = history(snapshot, collection.pk, field.pk, now, max(days, FORECAST_DAYS))
+    past = history(snapshot, collection.pk, field.pk, now, max(days, FORECAST_DAYS))
     alarm = alarm_of(snapshot, field.pk, field.name)
     breaches: tuple[Breach, ...] = ()
     if alarm is not None:
@@ -418,8 +425,8 @@ def monitor(
         breaches = breaches_of(report, alarm.coverage, alarm.error_rate, audited)
     return Monitoring(
         report=report,
-        history=told[-days:],
-        forecast=_forecast(snapshot, collection, field, report, told[-FORECAST_DAYS:], now),
+        history=past[-days:],
+        forecast=_forecast(snapshot, collection, field, report, past[-FORECAST_DAYS:], now),
         precision=_precision(snapshot, field),
         blamed=_blamed(snapshot, field),
         alarm=alarm,
@@ -428,7 +435,7 @@ def monitor(
 
 
 def forecast(days: float, before: int, queue: int, arrived: int, answers: int) -> Forecast:
-    """Return where a queue goes that moved from `before` to `queue` in so many days.
+    """Return the forecast of a queue that changed from `before` to `queue` items in `days` days.
 
     >>> forecast(7, 100, 30, 14, 84).days_left
     3.0
@@ -457,14 +464,14 @@ def _forecast(
     collection: CollectionRow,
     field: FieldRow,
     report: Report,
-    told: tuple[Day, ...],
+    past: tuple[Day, ...],
     now: float,
 ) -> Forecast:
-    since = window_start(now, len(told))
+    since = window_start(now, len(past))
     first = first_operation(snapshot, since)
     before = queue_before(snapshot, collection.pk, field.pk, report.queue, first)
     span = max(now - max(since, collection.created_at), DAY_S) / DAY_S
-    arrived, answers = (sum(day.arrived for day in told), sum(day.answers for day in told))
+    arrived, answers = (sum(day.arrived for day in past), sum(day.answers for day in past))
     return forecast(span, before, report.queue, arrived, answers)
 
 
@@ -502,13 +509,13 @@ def _precision(snapshot: Snapshot, field: FieldRow) -> tuple[LabelPrecision, ...
 
 def _blamed(snapshot: Snapshot, field: FieldRow) -> tuple[ReferenceAttribution, ...]:
     codes = Codes()
-    found = blamed(snapshot, field, codes)[:_BLAMED]
+    found = attributions(snapshot, field, codes)[:_SHOWN_REFERENCES]
     pks = [one.reference for one in found]
-    ids, stand = ids_of(snapshot, pks), label_states(snapshot, field.reference_field_pk, pks)
+    ids, states = ids_of(snapshot, pks), label_states(snapshot, field.reference_field_pk, pks)
     return tuple(
         ReferenceAttribution(
             id=ids[one.reference],
-            label=stand[one.reference].label if one.reference in stand else None,
+            label=states[one.reference].label if one.reference in states else None,
             corrected=one.corrected,
             confirmed=one.confirmed,
             at_least=one.at_least,

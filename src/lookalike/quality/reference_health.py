@@ -1,4 +1,4 @@
-"""What may be wrong with a field's references: by their looks, by what people corrected."""
+"""Quality of a field's references: likely label errors, near-duplicates, confused labels."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from lookalike.decisions.decider import Decider
 from lookalike.decisions.deciders import Deciders
 from lookalike.decisions.queue import contested_documents
 from lookalike.labels import NO_LABEL, Codes
-from lookalike.quality.monitoring import ReferenceAttribution, blamed
+from lookalike.quality.monitoring import ReferenceAttribution, attributions
 from lookalike.stores.base import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """A reference whose label looks wrong; `odds` to one that it is `looks_like` instead."""
+    """A reference whose label looks wrong: the odds are `odds` to 1 that it is `looks_like`."""
 
     id: str
     label: str
@@ -31,24 +31,24 @@ class Suspect:
 
 @dataclass(frozen=True, slots=True)
 class Duplicates:
-    """References that are all but the same, with their labels; several labels are a conflict."""
+    """References that are near-duplicates, with their labels; different labels are a conflict."""
 
     ids: tuple[str, ...]
     labels: tuple[str, ...]
 
     @property
     def conflict(self) -> bool:
-        """Return whether they contradict each other; if not, all but one add nothing."""
+        """Return whether the labels differ; if not, one of the references is enough."""
         return len(set(self.labels)) > 1
 
 
 @dataclass(frozen=True, slots=True)
 class LabelHealth:
-    """How a label does when its references are left out one by one; None where nothing was tried.
+    """Leave-one-out results of a label; `recall` and `precision` are None without results.
 
-    `confused_with` is what most of those are taken for that are not recognised, and `confused` how
-    many they are. `thin` and `unbalanced` tell that it has too few references, or out of proportion
-    with the others.
+    `confused_with` is the label that most of its misclassified references get, and `confused` their
+    number. `thin` tells that the label has too few references, `unbalanced` that it has many times
+    more or fewer than the median label.
     """
 
     label: str
@@ -63,7 +63,7 @@ class LabelHealth:
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """Two labels; `share` of the references of both is taken for the other one."""
+    """Two labels, and the `share` of their references that look like the other one."""
 
     labels: tuple[str, str]
     share: float
@@ -71,9 +71,10 @@ class Confusion:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What may be wrong with the references of a label field, the worst first.
+    """Possible errors in the references of a label field, the worst first in each list.
 
-    People contradict each other on the documents that are `contested`, by id; the last word votes.
+    `contested` are ids of documents on which people disagree; the latest answer is the reference's
+    label.
     """
 
     suspects: tuple[Suspect, ...]
@@ -85,53 +86,64 @@ class Inspection:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """What only the decider knows; the rest is told from that while others use it."""
+class _DeciderFacts:
+    """What `inspect` needs of the decider; the rest runs after the decider is released."""
 
     codes: Codes
     references: ReferenceArrays
     bound: float
     trials: Callable[[], reference_checks.LeaveOneOutTrials]
+    unused: reference_checks.LeaveOneOutTrials
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """What may be wrong, by pk and label code; `codes` names these."""
+class _Results:
+    """The results of the checks, by pk and label code; `codes` maps label codes to names."""
 
     codes: Codes
     trials: reference_checks.LeaveOneOutTrials
     suspects: Sequence[reference_checks.SuspectReference]
     groups: Sequence[DuplicateGroup]
-    blames: Sequence[reference_checks.Attribution]
+    attributions: Sequence[reference_checks.Attribution]
 
 
 def inspect(deciders: Deciders, field: FieldRow) -> Inspection:
-    """Return what may be wrong with the references that a field refers to."""
+    """Return the possible errors in the references that a field uses."""
     k = field.taxonomy.top_k
 
-    def ask(decider: Decider, snapshot: Snapshot) -> _Asked:
+    def ask(decider: Decider, snapshot: Snapshot) -> _DeciderFacts:
         state, bound = decider.state, decider.duplicate_bound(snapshot)
-        return _Asked(state.codes, state.references, bound, decider.trials(snapshot))
+        trials, unused = decider.trials(snapshot), decider.suspect_trials(snapshot)
+        return _DeciderFacts(state.codes, state.references, bound, trials, unused)
 
-    with deciders.consulted(field.pk, ask) as (snapshot, asked):
-        trials, references = asked.trials(), asked.references
-        found = _Found(
-            asked.codes,
+    with deciders.consulted(field.pk, ask) as (snapshot, facts):
+        trials, references = facts.trials(), facts.references
+        results = _Results(
+            facts.codes,
             trials,
-            reference_checks.suspects(trials),
-            _duplicates(references, k, asked.bound),
-            blamed(snapshot, field, asked.codes),
+            _suspects(trials, facts.unused),
+            _duplicates(references, k, facts.bound),
+            attributions(snapshot, field, facts.codes),
         )
-        named = {one.reference for one in found.suspects}
-        named |= {one.reference for one in found.blames}
-        grouped = {pk for group in found.groups for pk in group.references}
-        shown = _inspection(found, ids_of(snapshot, named | grouped))
+        pks = {one.reference for one in results.suspects}
+        pks |= {one.reference for one in results.attributions}
+        pks |= {pk for group in results.groups for pk in group.references}
+        found = _inspection(results, ids_of(snapshot, pks))
         contested = contested_documents(snapshot, field.reference_field_pk)
-        return replace(shown, contested=tuple(ids_of(snapshot, contested.tolist()).values()))
+        return replace(found, contested=tuple(ids_of(snapshot, contested.tolist()).values()))
 
 
-def _inspection(found: _Found, ids: Mapping[int, str]) -> Inspection:
-    codes, trials = found.codes, found.trials
+def _suspects(
+    trials: reference_checks.LeaveOneOutTrials, unused: reference_checks.LeaveOneOutTrials
+) -> list[reference_checks.SuspectReference]:
+    """Return the references that look wrong, and those that are `unused` because they did."""
+    found = reference_checks.suspects(trials)
+    found += reference_checks.suspects(unused, -np.inf)
+    return sorted(found, key=lambda one: -one.margin)
+
+
+def _inspection(results: _Results, ids: Mapping[int, str]) -> Inspection:
+    codes, trials = results.codes, results.trials
     labels = dict(zip(trials.references.tolist(), trials.own.tolist(), strict=True))
     return Inspection(
         suspects=tuple(
@@ -141,14 +153,14 @@ def _inspection(found: _Found, ids: Mapping[int, str]) -> Inspection:
                 _name(codes, one.looks_like),
                 float(np.exp(one.margin)),
             )
-            for one in found.suspects
+            for one in results.suspects
         ),
         duplicates=tuple(
             Duplicates(
                 tuple(ids[pk] for pk in group.references),
                 tuple(_name(codes, label) for label in group.labels),
             )
-            for group in found.groups
+            for group in results.groups
         ),
         blamed=tuple(
             ReferenceAttribution(
@@ -159,27 +171,27 @@ def _inspection(found: _Found, ids: Mapping[int, str]) -> Inspection:
                 one.at_least,
                 codes.name(one.instead),
             )
-            for one in found.blames
+            for one in results.attributions
             if one.reference in ids
         ),
         confused=tuple(
             Confusion((_name(codes, one.first), _name(codes, one.second)), one.share)
             for one in reference_checks.confused_pairs(trials)
         ),
-        labels=_healths(reference_checks.health(trials), codes),
+        labels=_label_health(reference_checks.health(trials), codes),
     )
 
 
-def _healths(
+def _label_health(
     labels: Sequence[reference_checks.LabelHealth], codes: Codes
 ) -> tuple[LabelHealth, ...]:
     thin, unbalanced = set(reference_checks.thin(labels)), set(reference_checks.unbalanced(labels))
-    shown = (
+    found = (
         LabelHealth(
             label=_name(codes, one.label),
             references=one.references,
-            recall=_number(one.recall),
-            precision=_number(one.precision),
+            recall=_none_if_nan(one.recall),
+            precision=_none_if_nan(one.precision),
             confused_with=codes.name(one.confused_with),
             confused=one.confused,
             thin=one.label in thin,
@@ -187,7 +199,7 @@ def _healths(
         )
         for one in labels
     )
-    return tuple(sorted(shown, key=lambda one: 1.0 if one.recall is None else one.recall))
+    return tuple(sorted(found, key=lambda one: 1.0 if one.recall is None else one.recall))
 
 
 def _duplicates(references: ReferenceArrays, k: int, bound: float) -> list[DuplicateGroup]:
@@ -201,5 +213,5 @@ def _name(codes: Codes, code: int) -> str:
     return str(codes.name(code))
 
 
-def _number(value: float) -> float | None:
+def _none_if_nan(value: float) -> float | None:
     return None if value != value else value

@@ -1,4 +1,4 @@
-"""Reports, exports and histories of a collection, read from a snapshot."""
+"""The report of a label field, rows of an export, operations and events, read from a snapshot."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lookalike.errors import BadInput, MissingExtra
 from lookalike.labels import ancestors, is_within
 from lookalike.model import Document, Event, EventKind, Operation, Origin, Reason, Status
 from lookalike.quality.stats.metrics import HISTOGRAM_BINS, Depth, Point, Report, coverage, curve
-from lookalike.quality.thresholds import led_by_limit
+from lookalike.quality.thresholds import depends_on_threshold
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, one_of
 from lookalike.stores.json_sql import truncated
@@ -46,7 +46,7 @@ EXPORT_COLUMNS = (
 )
 """The columns of an export, in order."""
 
-_NEAR_LIMIT = 0.05
+_NEAR_THRESHOLD = 0.05
 _CONFIDENCE = 0.95
 _STATES = {
     Ground.NONE: "suggests only",
@@ -84,10 +84,10 @@ def report(snapshot: Snapshot, collection: CollectionRow, field: FieldRow) -> Re
     groups = select(table.label, table.origin, table.reason, func.count().label("n")).where(here)
     rows = snapshot.rows(groups.group_by(table.label, table.origin, table.reason))
     total = sum(row.n for row in rows)
-    per_label, nulls = _counted(rows)
+    per_label, nulls = _count_labels(rows)
     naming = naming_of(snapshot, owner_of(snapshot, field.pk))
     declared: dict[str, dict[str, int]] = {
-        one: {} for one in naming.notes if naming.retired_in(one) is None
+        one: {} for one in naming.notes if naming.retired_by(one) is None
     }
     labelled = {
         origin.value: sum(counts.get(origin.value, 0) for counts in per_label.values())
@@ -105,7 +105,9 @@ def report(snapshot: Snapshot, collection: CollectionRow, field: FieldRow) -> Re
         target_precision=taxonomy.target_precision if calibrates else None,
         limit=field.limit,
         state=_state(field),
-        missing=() if field.standard is None or not calibrates else field.standard.missing,
+        missing=()
+        if field.decision_rule is None or not calibrates
+        else field.decision_rule.missing,
         documents=total,
         references=_count_references(snapshot, field),
         coverage=coverage(sum(labelled.values()), total),
@@ -127,14 +129,14 @@ def report(snapshot: Snapshot, collection: CollectionRow, field: FieldRow) -> Re
     )
 
 
-def _counted(rows: Iterable[Any]) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
-    """Return documents by label and origin, and those without a label by reason."""
+def _count_labels(rows: Iterable[Any]) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
+    """Count documents by label and origin, and those without a label by reason."""
     per_label: dict[str, dict[str, int]] = {}
     nulls: dict[str, int] = {}
     for row in rows:
         if row.label is None:
-            said = row.origin == Origin.HUMAN
-            reason = str(Reason.REJECTED) if said else row.reason or "not_decided"
+            by_person = row.origin == Origin.HUMAN
+            reason = str(Reason.REJECTED) if by_person else row.reason or "not_decided"
             nulls[reason] = nulls.get(reason, 0) + row.n
         else:
             counts = per_label.setdefault(row.label, {})
@@ -145,16 +147,16 @@ def _counted(rows: Iterable[Any]) -> tuple[dict[str, dict[str, int]], dict[str, 
 def _depths(
     per_label: Mapping[str, Mapping[str, int]], checks: Sequence[CheckedLabel], documents: int
 ) -> tuple[Depth, ...]:
-    """Return how labels do at each depth; nothing where none has a parent."""
+    """Return the precision and coverage at each depth; () where no label has a parent."""
     counts = Counter[int]()
     for label, origins in per_label.items():
         counts[_depth(label)] += sum(origins.values())
     deepest = max([*counts, *(_depth(one.label) for one in checks)], default=1)
     found = []
     for depth in range(1, deepest + 1) if deepest > 1 else ():
-        so_deep = [one for one in checks if _depth(one.label) >= depth]
-        wrong = sum(not _is_right(one, depth) for one in so_deep)
-        checked = len(so_deep)
+        deep = [one for one in checks if _depth(one.label) >= depth]
+        wrong = sum(not _is_right(one, depth) for one in deep)
+        checked = len(deep)
         labelled = sum(count for at, count in counts.items() if at >= depth)
         least = lower_bound(checked - wrong, checked, _CONFIDENCE) if checked else None
         found.append(Depth(depth, labelled, coverage(labelled, documents), checked, wrong, least))
@@ -171,15 +173,15 @@ def _is_right(one: CheckedLabel, depth: int) -> bool:
 
 
 def decided_curve(snapshot: Snapshot, field: FieldRow) -> list[Point]:
-    """Return what other limits would give in a field: of what is decided by the limit alone."""
+    """Return coverage and precision by threshold, from decisions that depend on it alone."""
     table = schema.standing.c
-    here, led = table.field_pk == field.pk, led_by_limit(field)
-    query = select(table.confidence).where(led)
+    here, depends = table.field_pk == field.pk, depends_on_threshold(field)
+    query = select(table.confidence).where(depends)
     confidence = np.array([row.confidence for row in snapshot.rows(query)], np.float64)
     counts, labelled = select(func.count().label("n")).where(here), table.label.is_not(None)
-    asked = counts, counts.where(labelled), counts.where(labelled, led)
-    total, given, own = (int(snapshot.rows(query)[0].n) for query in asked)
-    others = given - own
+    queries = counts, counts.where(labelled), counts.where(labelled, depends)
+    total, all_labelled, by_threshold = (int(snapshot.rows(query)[0].n) for query in queries)
+    others = all_labelled - by_threshold
     is_probability = field.taxonomy.confidence_threshold is None
     return curve(confidence, others, total, is_probability=is_probability)
 
@@ -246,7 +248,7 @@ def operations(snapshot: Snapshot, collection: CollectionRow, limit: int) -> lis
 
 
 def events(snapshot: Snapshot, collection: CollectionRow, document_pk: int) -> list[Event]:
-    """Return every event of a document, oldest first; among them the renames of its labels."""
+    """Return every event of a document, oldest first, including the renames of its labels."""
     event, operation, field = schema.event, schema.operation, schema.field
     document = schema.document
     query = (
@@ -262,7 +264,7 @@ def events(snapshot: Snapshot, collection: CollectionRow, document_pk: int) -> l
     sources = {row.detail["source"] for row in found if row.detail and "source" in row.detail}
     known = select(document.c.pk, document.c.id).where(one_of(document.c.pk, sources))
     names = {row.pk: row.id for row in snapshot.rows(known)}
-    told = [
+    events = [
         Event(
             seq=row.seq,
             operation=row.operation,
@@ -274,24 +276,24 @@ def events(snapshot: Snapshot, collection: CollectionRow, document_pk: int) -> l
             origin=None if row.origin is None else Origin(row.origin),
             actor=row.actor,
             at=_time(row.at),
-            detail=_shown(row.detail or {}, names),
+            detail=_with_source_id(row.detail or {}, names),
         )
         for row in found
     ]
-    told += _renames(snapshot, collection, found)
-    return sorted(told, key=lambda one: one.seq)
+    events += _renames(snapshot, collection, found)
+    return sorted(events, key=lambda one: one.seq)
 
 
 def _renames(snapshot: Snapshot, collection: CollectionRow, found: Sequence[Any]) -> list[Event]:
-    """Return the renames of what was said of a document, each once, as events of the document."""
+    """Return the renames of the labels that were given to a document, each once, as its events."""
     event, operation = schema.event, schema.operation
-    said = [row for row in found if row.label is not None and row.kind != EventKind.DECIDED]
+    given = [row for row in found if row.label is not None and row.kind != EventKind.DECIDED]
     events = []
-    for field_pk, field in sorted({(row.field_pk, row.field) for row in said}):
+    for field_pk, field in sorted({(row.field_pk, row.field) for row in given}):
         naming = naming_of(snapshot, field_pk)
         steps = {
             step
-            for row in said
+            for row in given
             if row.field_pk == field_pk
             for step in naming.steps(row.label, row.operation_pk, row.document_pk)
         }
@@ -309,7 +311,7 @@ def _renames(snapshot: Snapshot, collection: CollectionRow, found: Sequence[Any]
                 operation=rows[pk].id,
                 kind=EventKind.RENAMED,
                 collection=collection.name,
-                document_id=said[0].document_id,
+                document_id=given[0].document_id,
                 field=field,
                 label=now,
                 origin=None,
@@ -322,16 +324,16 @@ def _renames(snapshot: Snapshot, collection: CollectionRow, found: Sequence[Any]
     return events
 
 
-def _shown(detail: Mapping[str, Any], names: Mapping[int, str]) -> dict[str, Any]:
-    """Return the detail of an event with the id of its source; one that is forgotten has none."""
+def _with_source_id(detail: Mapping[str, Any], names: Mapping[int, str]) -> dict[str, Any]:
+    """Return the detail of an event with its source's id instead of the pk; None if erased."""
     return dict(detail) | ({"source": names.get(detail["source"])} if "source" in detail else {})
 
 
 def _state(field: FieldRow) -> str:
-    """Return how far the field decides on its own."""
+    """Return whether the field labels automatically, as the report's `state` says it."""
     if field.taxonomy.confidence_threshold is not None:
         return "labels by itself"
-    ground = Ground.NONE if field.standard is None else field.standard.ground
+    ground = Ground.NONE if field.decision_rule is None else field.decision_rule.ground
     return _STATES[ground]
 
 
@@ -344,9 +346,10 @@ def _estimated_precision(snapshot: Snapshot, field: FieldRow) -> float | None:
 
 
 def _histogram(snapshot: Snapshot, field: FieldRow) -> tuple[list[int], int]:
-    """Return the counts of each bin, values outside at the ends, and how many are near the limit.
+    """Return the counts of each bin, and how many documents are near the threshold.
 
-    The database counts: a million rows are not brought here for that.
+    Values outside 0 to 1 count in the first or last bin. The database counts, so that a million
+    rows need not be loaded.
     """
     table = schema.standing.c
     known = (table.field_pk == field.pk) & table.confidence.is_not(None)
@@ -357,7 +360,7 @@ def _histogram(snapshot: Snapshot, field: FieldRow) -> tuple[list[int], int]:
         bins[min(max(row.place, 0), HISTOGRAM_BINS - 1)] += row.n
     if field.limit is None:
         return bins, 0
-    near = func.abs(table.confidence - field.limit) <= _NEAR_LIMIT
+    near = func.abs(table.confidence - field.limit) <= _NEAR_THRESHOLD
     return bins, int(snapshot.rows(select(func.count().label("n")).where(known, near))[0].n)
 
 

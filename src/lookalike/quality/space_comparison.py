@@ -1,6 +1,7 @@
-"""Comparing: what a label field would be like in another space, decided from the same answers.
+"""Compare the labels of a field in its embedding space with those in another space.
 
-Nothing is written. Both sides are read from one snapshot.
+Used before a migration to another extractor. Read-only: both sides are computed from the same
+answers, in one snapshot.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _EXAMPLES = 5
 
 @dataclass(frozen=True, slots=True)
 class LabelChange:
-    """A document whose automatic label would be another one."""
+    """A document whose automatic label would change."""
 
     id: str
     before: str | None
@@ -42,13 +43,13 @@ class LabelChange:
 
 @dataclass(frozen=True, slots=True)
 class FieldComparison:
-    """A label field in the space in force, and as it would be in the other one.
+    """A label field in its current space (`before`), and in the other one (`after`).
 
-    `accuracy` is the share of references that would get their own label if they had none (exact
-    leave-one-out), None where nothing could be tried; `coverage` the share of documents with a
-    label. Of what the machine decides, `same`, `changed`, `appeared` and `gone` count documents,
-    and `examples` names some that change. `lost` are documents that people labelled and that have
-    no vector in the other space: their labels stand, and do not vote there.
+    `accuracy` is the exact leave-one-out accuracy of the references, None without enough
+    references; `coverage` the share of documents with a label. Of the documents that nobody has
+    answered, `same`, `changed`, `appeared` and `gone` count those whose label would stay, change,
+    appear or vanish, and `examples` lists some of the changes. `lost` are documents with an answer
+    that have no vector in the other space: they keep their labels, but are no references there.
     """
 
     collection: str
@@ -71,23 +72,25 @@ class FieldComparison:
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """A field in one space: of documents `pks` (n,), rising, the label codes, and what `stands`."""
+    """A field in one space: documents `pks` (n,), rising, their label codes (n,) and confidence
+    (n,), and whether a person answered them or they were imported (`is_settled` (n,)).
+    """
 
     pks: Ids
     labels: NDArray[np.int32]
-    stands: NDArray[np.bool_]
-    sure: NDArray[np.float32]
+    is_settled: NDArray[np.bool_]
+    confidence: NDArray[np.float32]
     references: int
     accuracy: float | None
 
     def of(self, pks: Ids) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Return labels and confidence of documents; none of those that are not here."""
+        """Return labels and confidence of documents: NO_LABEL and 0 for those not in the space."""
         place = np.minimum(np.searchsorted(self.pks, pks), max(len(self.pks) - 1, 0))
         if len(self.pks) == 0:
             return np.full(len(pks), NO_LABEL, np.int32), np.zeros(len(pks), np.float32)
         here = self.pks[place] == pks
         labels = np.where(here, self.labels[place], NO_LABEL).astype(np.int32)
-        return labels, np.where(here, self.sure[place], 0).astype(np.float32)
+        return labels, np.where(here, self.confidence[place], 0).astype(np.float32)
 
 
 def compare(
@@ -97,9 +100,9 @@ def compare(
     spaces: Mapping[int, StoredSpace],
     confidence_threshold: float | None,
 ) -> FieldComparison:
-    """Return how a field changes when collections (pks) change to other spaces.
+    """Return how the labels of a field change when collections (by pk) change to other spaces.
 
-    `confidence_threshold` is the limit there, of a field that decides by one.
+    `confidence_threshold` is the similarity threshold there, for the policy `threshold`.
     """
     codes = Codes()
 
@@ -110,45 +113,45 @@ def compare(
 
     with deciders.consulted(field.pk, ask) as (snapshot, (before, trials)):
         before = replace(before, accuracy=_accuracy(trials()))
-        after = _elsewhere(snapshot, field, spaces, confidence_threshold, codes)
+        after = _in_other_spaces(snapshot, field, spaces, confidence_threshold, codes)
         found = _compared(codes, before, after, snapshot)
     warning = ""
     if field.taxonomy.confidence_threshold is not None and confidence_threshold is None:
         warning = (
-            f"it labels from a similarity of {field.taxonomy.confidence_threshold} on, a number "
-            "that was chosen for the other space: give the confidence_threshold of this one"
+            f"the similarity threshold {field.taxonomy.confidence_threshold} was chosen for the "
+            "current space: give a confidence_threshold for the new one"
         )
     return replace(found, collection=collection, field=field.name, warning=warning)
 
 
-def silence_poor(state: FieldState, snapshot: Snapshot) -> None:
-    """Let what is seen badly in a space beside neither vote nor be decided there."""
+def exclude_low_quality(state: FieldState, snapshot: Snapshot) -> None:
+    """Exclude documents of low quality in a standby space from references and decisions."""
     field = state.field
     poor = low_quality_found(snapshot, field.space)
-    state.columns["poor"][:] = np.isin(state.columns.pks, poor)
-    silent = state.references.pks[np.isin(state.references.pks, poor)]
+    state.columns["low_quality"][:] = np.isin(state.columns.pks, poor)
+    excluded = state.references.pks[np.isin(state.references.pks, poor)]
     if field.space != field.reference_space:
-        silent = np.union1d(silent, low_quality_found(snapshot, field.reference_space))
-    if len(silent):
-        state.references = state.references.without(silent)
+        excluded = np.union1d(excluded, low_quality_found(snapshot, field.reference_space))
+    if len(excluded):
+        state.references = state.references.without(excluded)
         state.search(snapshot, np.arange(len(state.columns)))
 
 
 # --- inside ---------------------------------------------------------------------------------------
 
 
-def _elsewhere(
+def _in_other_spaces(
     snapshot: Snapshot,
     field: FieldRow,
     spaces: Mapping[int, StoredSpace],
     confidence_threshold: float | None,
     codes: Codes,
 ) -> _Side:
-    """Return a field as it would be in other spaces, by a rule learned there."""
+    """Return the field in other spaces, decided by a rule that is fitted there."""
     stored = stored_field(snapshot, field.pk)
     table = schema.field
     query = select(table.c.collection_pk).where(table.c.pk == stored.reference_field_pk)
-    voting = snapshot.rows(query)[0].collection_pk
+    reference_collection_pk = snapshot.rows(query)[0].collection_pk
     taxonomy = stored.taxonomy
     if taxonomy.confidence_threshold is not None and confidence_threshold is not None:
         taxonomy = rule_of(taxonomy, confidence_threshold, None, None)
@@ -156,13 +159,13 @@ def _elsewhere(
         stored,
         taxonomy=taxonomy,
         space=spaces[stored.collection_pk],
-        reference_space=spaces[voting],
+        reference_space=spaces[reference_collection_pk],
     )
     with TemporaryDirectory(prefix="lookalike-") as folder:
         decider = Decider(stored, Path(folder))
         decider.refresh(snapshot)
         if not taxonomy.low_quality:
-            silence_poor(decider.state, snapshot)
+            exclude_low_quality(decider.state, snapshot)
         decisions = decider.decide_rebuilt(snapshot).decisions
         accuracy = _accuracy(decider.trials(snapshot)())
         side = _side(decider, codes, decisions.codes, decisions.confidence)
@@ -170,17 +173,21 @@ def _elsewhere(
 
 
 def _side(
-    decider: Decider, codes: Codes, labels: NDArray[np.int32], sure: NDArray[np.float32]
+    decider: Decider, codes: Codes, labels: NDArray[np.int32], confidence: NDArray[np.float32]
 ) -> _Side:
-    """Return copies of what a decider knows, with the label codes that both sides share."""
+    """Return copies of a decider's labels, with the label codes that both sides share."""
     columns = decider.state.columns
-    stands = columns["stands"].copy()
-    decided = np.where(stands, columns["codes"], labels)
+    settled = columns["settled"].copy()
+    decided = np.where(settled, columns["codes"], labels)
     shared = [codes.code(name) for name in decider.state.codes.names]
-    table = np.array([*shared, NO_LABEL], np.int32)  # the last one is that of no label, −1
-    sure = np.nan_to_num(sure.astype(np.float32))
+    table = np.array([*shared, NO_LABEL], np.int32)  # index −1, no label, gives NO_LABEL
     return _Side(
-        columns.pks.copy(), table[decided], stands, sure, len(decider.state.references), None
+        pks=columns.pks.copy(),
+        labels=table[decided],
+        is_settled=settled,
+        confidence=np.nan_to_num(confidence.astype(np.float32)),
+        references=len(decider.state.references),
+        accuracy=None,
     )
 
 
@@ -193,14 +200,14 @@ def _accuracy(trials: LeaveOneOutTrials) -> float | None:
 
 def _compared(codes: Codes, before: _Side, after: _Side, snapshot: Snapshot) -> FieldComparison:
     pks = np.union1d(before.pks, after.pks)
-    standing = pks[np.isin(pks, before.pks[before.stands])]
-    machine = np.setdiff1d(pks, standing)
-    (was, old), (now, new) = before.of(machine), after.of(machine)
+    settled = pks[np.isin(pks, before.pks[before.is_settled])]
+    unanswered = np.setdiff1d(pks, settled)
+    (was, old), (now, new) = before.of(unanswered), after.of(unanswered)
     moved = np.flatnonzero(was != now)
     surest = moved[np.argsort(-np.maximum(old, new)[moved], kind="stable")][:_EXAMPLES]
-    lost = np.setdiff1d(standing, after.pks)
-    ids = ids_of(snapshot, [*machine[surest].tolist(), *lost.tolist()])
-    said = int((before.of(standing)[0] != NO_LABEL).sum())
+    lost = np.setdiff1d(settled, after.pks)
+    ids = ids_of(snapshot, [*unanswered[surest].tolist(), *lost.tolist()])
+    given = int((before.of(settled)[0] != NO_LABEL).sum())
     return FieldComparison(
         collection="",
         field="",
@@ -209,15 +216,15 @@ def _compared(codes: Codes, before: _Side, after: _Side, snapshot: Snapshot) -> 
         references_after=after.references,
         accuracy_before=before.accuracy,
         accuracy_after=after.accuracy,
-        coverage_before=coverage(said + int((was != NO_LABEL).sum()), len(pks)),
-        coverage_after=coverage(said + int((now != NO_LABEL).sum()), len(pks)),
-        same=len(machine) - len(moved),
+        coverage_before=coverage(given + int((was != NO_LABEL).sum()), len(pks)),
+        coverage_after=coverage(given + int((now != NO_LABEL).sum()), len(pks)),
+        same=len(unanswered) - len(moved),
         changed=int(((was != now) & (was != NO_LABEL) & (now != NO_LABEL)).sum()),
         appeared=int(((was == NO_LABEL) & (now != NO_LABEL)).sum()),
         gone=int(((was != NO_LABEL) & (now == NO_LABEL)).sum()),
         examples=tuple(
             LabelChange(
-                ids[int(machine[row])], codes.name(int(was[row])), codes.name(int(now[row]))
+                ids[int(unanswered[row])], codes.name(int(was[row])), codes.name(int(now[row]))
             )
             for row in surest.tolist()
         ),

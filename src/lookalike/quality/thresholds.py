@@ -1,7 +1,8 @@
-"""Flipping: which labels of the machine would come or go at another limit. Nothing is written.
+"""What-if for thresholds: the labels that another threshold would add or remove, and its cost.
 
-It is read off the recorded decisions: of what only the limit bears on. A rule that is learned anew
-for another target may see things a little differently; a trial says how it does.
+Read-only. Computed from the stored confidences, for the decisions that depend on the threshold
+alone. A rule refitted for another target may give slightly different confidences; an experiment
+(`trials.py`) measures that.
 """
 
 from __future__ import annotations
@@ -27,25 +28,25 @@ from lookalike.quality.stats.cost_curve import (
     Check,
     CostCurve,
     CostPoint,
-    as_it_stands,
     cheapest,
     cost_points,
-    weighed,
+    current_cost,
+    error_risks,
 )
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, one_of
 
 MAX_PAGE = 1000
 _NEVER = 1.01
-_STRIP = 0.1
+_STEP = 0.1
 
 _CONFIDENCE = schema.standing.c.confidence + 0.0
-"""So that labels are read off the index by label, which has it, too, and not off each row."""
+"""The `+ 0.0` makes the database use the index by label, which covers it, and not read each row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """A document whose automatic label would come or go, and how sure the machine is of it."""
+    """A document whose automatic label would appear or vanish, and the confidence in that label."""
 
     id: str
     before: str | None
@@ -55,11 +56,11 @@ class Flip:
 
 @dataclass(frozen=True, slots=True)
 class Flips:
-    """What would flip if the limit of a field was `at`, where it is `limit` now.
+    """The labels that would change if the threshold of a field moved from `limit` to `at`.
 
-    `target_precision` is the target that brings about that limit; None where the limit is a
-    similarity. So many labels would `appear` and `vanish`, by label, too. `documents` are some of
-    them, those that flip first when the limit is moved before the others.
+    `target_precision` is the target that leads to the threshold `at`; None where the threshold is a
+    similarity. `appear` and `vanish` count labels, `appearing` and `vanishing` count them by label.
+    `documents` is one page of them: those nearest to the current threshold come first.
     """
 
     collection: str
@@ -85,38 +86,39 @@ def flips(
     limit: int,
     offset: int,
 ) -> Flips:
-    """Return what would flip at a limit, or at that of a target.
+    """Return the labels that would change at the threshold `at`, or at that of a target.
 
-    Raises BadInput unless one of both is given, Conflict for a target of a field that is decided by
-    similarities.
+    Raises BadInput unless one of the two is given, Conflict for a target under policy `threshold`.
     """
     if (at is None) == (target_precision is None):
-        raise BadInput("say one of both: at=… a limit, or target_precision=…")
+        raise BadInput("give either at=…, a threshold, or target_precision=…")
     if not (0 <= limit <= MAX_PAGE and offset >= 0):
-        raise BadInput(f"limit is 0 to {MAX_PAGE:,}, and offset 0 or more")
+        raise BadInput(f"give a limit from 0 to {MAX_PAGE:,}, and an offset of 0 or more")
     by_similarity = field.taxonomy.confidence_threshold is not None
     target: float | None
     if target_precision is not None:
         if by_similarity:
             raise Conflict(
-                f"the field {field.name!r} is decided by similarities, which tell nothing of a "
-                "target: give at=…, or try_policy(target_precision=…)"
+                f"the field {field.name!r} decides by a similarity threshold, which has no target "
+                "precision: give at=…, or try_policy(target_precision=…)"
             )
-        target, edge = target_precision, _limit_of(snapshot, field, check_target(target_precision))
+        target = check_target(target_precision)
+        threshold = _threshold_for(snapshot, field, target)
     else:
-        edge = check_share(0.0 if at is None else at)
-        target = None if by_similarity else _target_at(snapshot, field, edge)
+        threshold = check_share(0.0 if at is None else at)
+        target = None if by_similarity else _target_at(snapshot, field, threshold)
     appearing, vanishing, page = {}, {}, []
-    if edge != field.limit:  # at which nothing flips, though recorded decisions have fewer digits
-        appearing = _counts(snapshot, schema.standing.c.runner_up, _coming(field, edge))
-        vanishing = _counts(snapshot, schema.standing.c.label, _going(field, edge))
-        page = _page(snapshot, field, edge, sum(appearing.values()), limit, offset)
+    # The current threshold changes no label. Do not compare: stored confidences have fewer digits.
+    if threshold != field.limit:
+        appearing = _counts(snapshot, schema.standing.c.runner_up, _appears(field, threshold))
+        vanishing = _counts(snapshot, schema.standing.c.label, _vanishes(field, threshold))
+        page = _page(snapshot, field, threshold, sum(appearing.values()), limit, offset)
     return Flips(
         collection=collection,
         field=field.name,
         policy=field.policy,
         limit=field.limit,
-        at=edge,
+        at=threshold,
         target_precision=target,
         appear=sum(appearing.values()),
         vanish=sum(vanishing.values()),
@@ -126,9 +128,9 @@ def flips(
     )
 
 
-def led_by_limit(field: FieldRow) -> Any:
-    """Return the condition of the machine's decisions that have a label, or would get one, as far
-    as the limit of a field goes.
+def depends_on_threshold(field: FieldRow) -> Any:
+    """Return the SQL condition for automatic decisions that depend on the field's threshold alone:
+    automatic labels, and unlabelled documents that a lower threshold would label.
     """
     table = schema.standing.c
     given = and_(_labelled(field), table.origin == Origin.AUTO)
@@ -137,7 +139,10 @@ def led_by_limit(field: FieldRow) -> Any:
 
 
 def looks_known() -> Any:
-    """Return the condition of what looks like something known: what looks new is never labelled."""
+    """Return the SQL condition for documents that do not look like a new category.
+
+    Those that do are never labelled.
+    """
     table = schema.standing.c
     return or_(table.margin.is_(None), table.margin >= 0)
 
@@ -145,36 +150,41 @@ def looks_known() -> Any:
 # --- inside ---------------------------------------------------------------------------------------
 
 
-def _follows(field: FieldRow, label: Any) -> Any:
-    """Return the condition of the decisions for labels that have no limit of their own."""
-    own = {} if field.standard is None else field.standard.limits
+def _uses_field_threshold(field: FieldRow, label: Any) -> Any:
+    """Return the SQL condition for decisions whose `label` (a column) has no threshold of its own.
+
+    Those follow the threshold of the field.
+    """
+    own = {} if field.decision_rule is None else field.decision_rule.limits
     here = schema.standing.c.field_pk == field.pk
     return and_(here, func.coalesce(label, "").not_in(list(own))) if own else here
 
 
-def _coming(field: FieldRow, edge: float) -> Any:
-    """Return the condition of what has no label and would get one."""
+def _appears(field: FieldRow, threshold: float) -> Any:
+    """Return the SQL condition for unlabelled documents that would get a label at `threshold`."""
     table = schema.standing.c
-    return and_(_nulls(field), table.answer.is_(None), looks_known(), table.confidence >= edge)
+    is_open = and_(_nulls(field), table.answer.is_(None), looks_known())
+    return and_(is_open, table.confidence >= threshold)
 
 
 def _nulls(field: FieldRow) -> Any:
-    """Return the condition of what has no label, and that for its limit alone."""
+    """Return the SQL condition for documents that have no label only because of the threshold."""
     table = schema.standing.c
     by_similarity = field.taxonomy.confidence_threshold is not None
     near = (Reason.BELOW_THRESHOLD, *(() if by_similarity else (Reason.TOO_CLOSE,)))
-    return and_(_follows(field, table.runner_up), table.label.is_(None), table.reason.in_(near))
+    follows = _uses_field_threshold(field, table.runner_up)
+    return and_(follows, table.label.is_(None), table.reason.in_(near))
 
 
-def _going(field: FieldRow, edge: float) -> Any:
-    """Return the condition of what has an automatic label and would lose it."""
-    return and_(_labelled(field), edge > _CONFIDENCE)
+def _vanishes(field: FieldRow, threshold: float) -> Any:
+    """Return the SQL condition for documents that would lose their automatic label."""
+    return and_(_labelled(field), threshold > _CONFIDENCE)
 
 
 def _labelled(field: FieldRow) -> Any:
-    """Return the condition of what has a label; only what the machine gave has a confidence."""
+    """Return the SQL condition for labelled documents; only automatic labels have a confidence."""
     table = schema.standing.c
-    return and_(_follows(field, table.label), table.label.is_not(None))
+    return and_(_uses_field_threshold(field, table.label), table.label.is_not(None))
 
 
 def _counts(snapshot: Snapshot, column: Any, chosen: Any) -> dict[str, int]:
@@ -183,21 +193,24 @@ def _counts(snapshot: Snapshot, column: Any, chosen: Any) -> dict[str, int]:
 
 
 def _page(
-    snapshot: Snapshot, field: FieldRow, edge: float, coming: int, limit: int, offset: int
+    snapshot: Snapshot, field: FieldRow, threshold: float, appear: int, limit: int, offset: int
 ) -> list[Flip]:
-    """Return a page of what would come, the surest first, and then of what would go, the least."""
+    """Return a page of changes: first the `appear` labels that would appear, by falling confidence,
+    then those that would vanish, by rising confidence.
+    """
     table = schema.standing.c
     query = select(table.document_pk)
-    first = query.where(_coming(field, edge)).order_by(table.confidence.desc(), table.document_pk)
-    pks = [row.document_pk for row in snapshot.rows(first.limit(limit).offset(offset))]
-    then = query.where(_going(field, edge)).order_by(_CONFIDENCE, table.document_pk)
-    then = then.limit(limit - len(pks)).offset(max(offset - coming, 0))
-    pks += [row.document_pk for row in snapshot.rows(then)]
-    return _shown(snapshot, field, pks)
+    appearing = query.where(_appears(field, threshold))
+    appearing = appearing.order_by(table.confidence.desc(), table.document_pk)
+    pks = [row.document_pk for row in snapshot.rows(appearing.limit(limit).offset(offset))]
+    vanishing = query.where(_vanishes(field, threshold)).order_by(_CONFIDENCE, table.document_pk)
+    vanishing = vanishing.limit(limit - len(pks)).offset(max(offset - appear, 0))
+    pks += [row.document_pk for row in snapshot.rows(vanishing)]
+    return _flips_of(snapshot, field, pks)
 
 
-def _shown(snapshot: Snapshot, field: FieldRow, pks: Sequence[int]) -> list[Flip]:
-    """Return documents, in their order, as they would flip."""
+def _flips_of(snapshot: Snapshot, field: FieldRow, pks: Sequence[int]) -> list[Flip]:
+    """Return the change of each document, in the order of `pks`."""
     table, document = schema.standing.c, schema.document.c
     query = select(document.pk, document.id, table.label, table.runner_up, table.confidence)
     query = query.join(schema.standing, table.document_pk == document.pk)
@@ -214,45 +227,46 @@ def _shown(snapshot: Snapshot, field: FieldRow, pks: Sequence[int]) -> list[Flip
 
 
 def _levels(snapshot: Snapshot, chosen: Any) -> list[tuple[float, int]]:
-    """Return how many decisions there are of each confidence, the surest first."""
+    """Return (confidence, number of decisions) pairs by falling confidence."""
     level = _CONFIDENCE.label("level")
     query = select(level, func.count().label("n")).where(chosen, _CONFIDENCE.is_not(None))
     rows = snapshot.rows(query.group_by(_CONFIDENCE))
     return sorted(((row.level, row.n) for row in rows), reverse=True)
 
 
-def _limit_of(snapshot: Snapshot, field: FieldRow, target: float) -> float:
-    """Return the lowest confidence down to which decisions are right at a target, on average.
+def _threshold_for(snapshot: Snapshot, field: FieldRow, target: float) -> float:
+    """Return the lowest threshold at which the mean confidence of the labels reaches a target.
 
-    What has no label is read in strips, from the limit in force down, until the target is missed.
+    Reads unlabelled documents in steps of confidence, downwards from the least confident label,
+    until the target is missed.
     """
     levels = _levels(snapshot, _labelled(field))
     low, high = (levels[-1][0] if levels else 1.0), _NEVER
     least = min(EVEN, target)
     while True:
-        strip = and_(_nulls(field), low <= _CONFIDENCE, high > _CONFIDENCE)
-        levels += _levels(snapshot, strip)
-        limit = _lowest(levels, target)
-        if low <= least or limit > low + _STRIP / 2:
-            return max(limit, least)
-        low, high = low - _STRIP, low
+        step = and_(_nulls(field), low <= _CONFIDENCE, high > _CONFIDENCE)
+        levels += _levels(snapshot, step)
+        threshold = _lowest(levels, target)
+        if low <= least or threshold > low + _STEP / 2:
+            return max(threshold, least)
+        low, high = low - _STEP, low
 
 
 def _lowest(levels: Sequence[tuple[float, int]], target: float) -> float:
-    """Return the lowest level down to which the mean reaches a target."""
-    total, mass, limit = 0, 0.0, _NEVER
+    """Return the lowest level such that the mean of all levels from it up reaches a target."""
+    total, mass, threshold = 0, 0.0, _NEVER
     for level, count in sorted(levels, reverse=True):
         total, mass = total + count, mass + level * count
         if mass >= target * total:
-            limit = level
-    return limit
+            threshold = level
+    return threshold
 
 
-def _target_at(snapshot: Snapshot, field: FieldRow, edge: float) -> float | None:
-    """Return what share of the labels from a limit on is right, on average, rounded down."""
+def _target_at(snapshot: Snapshot, field: FieldRow, threshold: float) -> float | None:
+    """Return the expected precision of the labels at a threshold, rounded down to 4 digits."""
     total, mass = 0, 0.0
-    stays = and_(_labelled(field), edge <= _CONFIDENCE)
-    for chosen in (stays, _coming(field, edge)):
+    stays = and_(_labelled(field), threshold <= _CONFIDENCE)
+    for chosen in (stays, _appears(field, threshold)):
         query = select(func.count().label("n")).add_columns(func.sum(_CONFIDENCE).label("mass"))
         (row,) = snapshot.rows(query.where(chosen))
         total, mass = total + row.n, mass + (row.mass or 0.0)
@@ -267,19 +281,23 @@ MAX_WRONG_COSTS = 1e9
 def cost_curve(
     snapshot: Snapshot, collection: str, field: FieldRow, wrong_costs: float
 ) -> CostCurve:
-    """Return what limits cost. Raises BadInput for an impossible cost, Conflict without estimates.
+    """Return the expected cost of each threshold.
 
-    Decisions are those of the machine that only the limit bears on; a null for another reason needs
-    a review at any limit.
+    It covers the automatic decisions that depend on the threshold alone; a document that is
+    unlabelled for another reason needs a review at any threshold. Raises BadInput for a
+    `wrong_costs` out of range, Conflict where no decision has a probability.
     """
     if not (math.isfinite(wrong_costs) and 0 < wrong_costs <= MAX_WRONG_COSTS):
-        raise BadInput(f"wrong_costs is {wrong_costs}; say how many reviews: above 0, up to 1e9")
+        raise BadInput(
+            f"wrong_costs is {wrong_costs}; give the cost of a wrong label in reviews: above 0, up "
+            "to 1e9"
+        )
     probability, automatic = _decisions(snapshot, collection, field)
-    documents, others, waiting = _cost_counts(snapshot, field)
+    documents, others, unanswered = _cost_counts(snapshot, field)
     checks = _checks(snapshot, field.pk)
-    these = weighed(probability, checks, documents, others)
+    risks = error_risks(probability, checks, documents, others)
     is_counted = len(checks) >= ENOUGH_CHECKS
-    best = cheapest(these, wrong_costs)
+    best = cheapest(risks, wrong_costs)
     return CostCurve(
         collection=collection,
         field=field.name,
@@ -288,13 +306,13 @@ def cost_curve(
         answers=len(checks),
         counted_from=min(one.confidence for one in checks) if is_counted else None,
         decisions=len(probability),
-        anyway=waiting - len(probability),
+        anyway=unanswered - len(probability),
         by_rule=max(0.0, 1 - 1 / wrong_costs),
         best=best,
-        now=as_it_stands(
-            these, weighed(automatic, checks, documents, others), wrong_costs, field.limit
+        now=current_cost(
+            risks, error_risks(automatic, checks, documents, others), wrong_costs, field.limit
         ),
-        points=cost_points(these, wrong_costs),
+        points=cost_points(risks, wrong_costs),
         next_step=_next_step(collection, field.name, best),
     )
 
@@ -302,47 +320,49 @@ def cost_curve(
 def _decisions(
     snapshot: Snapshot, collection: str, field: FieldRow
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the probabilities of what only the limit bears on, and of what has a label of those.
-
-    Raises Conflict where there are none.
+    """Return the probabilities (n,) of the decisions that depend on the threshold alone, and (m,)
+    of those among them that have a label. Raises Conflict where there are none.
     """
     if field.taxonomy.confidence_threshold is not None:
         raise Conflict(
-            f"the field {field.name!r} of {collection!r} is decided by similarities, which are no "
-            f"probabilities of being right: {_run(collection, field.name, 0.95)} first"
+            f"the field {field.name!r} of {collection!r} decides by a similarity threshold, and "
+            "similarities are not probabilities: run "
+            f"`{_run(collection, field.name, 0.95)}` first"
         )
     table = schema.standing.c
     near = table.reason.in_((Reason.BELOW_THRESHOLD, Reason.TOO_CLOSE))
-    by_limit = table.reason.is_(None) | near & looks_known()
+    by_threshold = table.reason.is_(None) | near & looks_known()
     query = select(table.confidence, table.label).where(table.field_pk == field.pk)
-    rows = snapshot.rows(query.where(_left(), by_limit, table.confidence.is_not(None)))
+    rows = snapshot.rows(query.where(_unanswered(), by_threshold, table.confidence.is_not(None)))
     if not rows:
         raise Conflict(
-            f"nothing of {collection!r} has a probability in the field {field.name!r} yet: label "
-            "more documents of each kind, or add some; `lookalike report` says what is missing"
+            f"no item of {collection!r} has a probability in the field {field.name!r} yet: label "
+            "more items of each category, or add items; `lookalike report` shows what is missing"
         )
     probability = np.clip([row.confidence for row in rows], 0, 1).astype(np.float64)
     return probability, probability[[row.label is not None for row in rows]]
 
 
 def _cost_counts(snapshot: Snapshot, field: FieldRow) -> tuple[int, int, int]:
-    """Return how many documents there are, have a label from others, and are the machine's."""
+    """Return three counts of documents: all, those with a label that is not automatic, and those
+    that nobody has answered.
+    """
     table = schema.standing.c
     others = table.label.is_not(None) & (table.origin != Origin.AUTO)
     counted = select(func.count().label("n")).where(table.field_pk == field.pk)
-    queries = counted, counted.where(others), counted.where(_left())
-    documents, labelled, left = (int(snapshot.rows(query)[0].n) for query in queries)
-    return documents, labelled, left
+    queries = counted, counted.where(others), counted.where(_unanswered())
+    documents, labelled, unanswered = (int(snapshot.rows(query)[0].n) for query in queries)
+    return documents, labelled, unanswered
 
 
-def _left() -> Any:
-    """Return the condition of what nobody has said anything of."""
+def _unanswered() -> Any:
+    """Return the SQL condition for documents that nobody has answered."""
     table = schema.standing.c
     return (table.origin.is_(None) & table.answer.is_(None)) | (table.origin == Origin.AUTO)
 
 
 def _checks(snapshot: Snapshot, field_pk: int) -> list[Check]:
-    """Return the automatic labels that random answers met since the field has its policy."""
+    """Return the automatic labels that random answers checked since the policy was last changed."""
     event, operation = schema.event, schema.operation
     latest = func.max(func.coalesce(operation.c.undone_by, operation.c.pk)).label("latest")
     query = select(latest).join(event, event.c.operation_pk == operation.c.pk)
@@ -356,9 +376,9 @@ def _checks(snapshot: Snapshot, field_pk: int) -> list[Check]:
 
 
 def _next_step(collection: str, field: str, best: CostPoint) -> str:
-    """Return the command that brings the best limit about: its precision, rounded down, as target.
+    """Return the command that sets the best threshold: its precision, rounded down, as the target.
 
-    Labels reach a target together, so what reaches that of the best labels is what they are.
+    A target applies to all automatic labels together, so that target selects just these labels.
     """
     target = 0.0 if best.precision is None else math.floor(best.precision * 1e4) / 1e4
     if target <= 0:

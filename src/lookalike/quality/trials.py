@@ -1,7 +1,8 @@
-"""Trials in the store: another rule for a field, disagreements that chance draws, answers, the end.
+"""Trials (experiments) in the store: begin one, sample disagreements, record answers, end it.
 
-A disagreement is kept as it was drawn. Until a trial ends, what a person says in it is no label,
-and nothing that it holds votes.
+A trial compares the current rule of a field (champion) with another one (challenger). A
+disagreement keeps the labels that it had when it was sampled. Until a trial ends, its answers are
+not labels, and its documents are not used as references.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ from lookalike.model import EventKind, Origin
 from lookalike.quality.challenger import (
     KnownAnswer,
     PairedDecisions,
+    answers_of,
     known_answers,
     rule_with,
-    share_drawn,
-    stated,
+    sampled_share,
 )
 from lookalike.quality.stats.paired_comparison import (
     Answered,
@@ -41,16 +42,16 @@ from lookalike.quality.stats.paired_comparison import (
     Side,
     Trial,
     TrialItem,
+    answer_gains,
     better_of,
     compare,
     crossing,
-    replay,
     side,
 )
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, one_of
 
-# --- rows of trials and of the disagreements they drew -------------------------------------------
+# --- rows of trials and of their sampled disagreements -------------------------------------------
 
 OPEN, ADOPTED, DROPPED, TAKEN_BACK = "open", "adopted", "dropped", "taken_back"
 
@@ -123,13 +124,13 @@ def open_row(snapshot: Snapshot, collection: CollectionRow, trial: str) -> Trial
     """Return a trial that is open. Raises NotFound, or Conflict where it has ended."""
     row = row_of(snapshot, collection, trial)
     if row.state != OPEN:
-        raise Conflict(f"the trial {trial!r} has ended; begin another one")
+        raise Conflict(f"the trial {trial!r} has ended; begin a new one")
     return row
 
 
 @dataclass(frozen=True, slots=True)
 class ItemRow:
-    """A disagreement as `schema.trial_item` holds it, its labels under the names of today."""
+    """A row of `schema.trial_item`, a disagreement, with the current names of its labels."""
 
     pk: int
     document_pk: int
@@ -142,14 +143,14 @@ class ItemRow:
 
 
 def items_of(snapshot: Snapshot, trial_pk: int) -> list[ItemRow]:
-    """Return the disagreements that a trial has drawn, the first drawn first."""
+    """Return the disagreements that a trial has sampled, first sampled first."""
     table, trial = schema.trial_item, schema.trial
     query = select(trial.c.field_pk, trial.c.operation_pk).where(trial.c.pk == trial_pk)
-    (begun,) = snapshot.rows(query)
-    naming = naming_of(snapshot, begun.field_pk)
+    (start,) = snapshot.rows(query)
+    naming = naming_of(snapshot, start.field_pk)
 
     def now(label: str | None, document_pk: int) -> str | None:
-        return None if label is None else naming.now(label, begun.operation_pk, document_pk)
+        return None if label is None else naming.current(label, start.operation_pk, document_pk)
 
     rows = snapshot.rows(select(table).where(table.c.trial_pk == trial_pk).order_by(table.c.pk))
     return [
@@ -177,11 +178,11 @@ def begin(
     rule: Challenger,
     wrong_costs: float,
 ) -> None:
-    """Write a trial of a challenger to the rule in force. Raises Conflict where one is open."""
-    here = [one for one in rows(running.txn, collection, field.pk) if one.state == OPEN]
-    if here:
+    """Begin a trial of `rule` against the current one. Raises Conflict if one is open already."""
+    open_ones = [one for one in rows(running.txn, collection, field.pk) if one.state == OPEN]
+    if open_ones:
         raise Conflict(
-            f"{field.name!r} has a trial already, {here[0].id}: adopt it or drop it first"
+            f"{field.name!r} has a trial already, {open_ones[0].id}: adopt it or drop it first"
         )
     running.txn.insert_one(
         schema.trial,
@@ -195,13 +196,13 @@ def begin(
     )
 
 
-def draw(running: Running, trial: TrialRow, found: PairedDecisions, count: int) -> None:
-    """Let chance draw up to `count` more of the documents on which the two rules disagree."""
+def draw(running: Running, trial: TrialRow, decisions: PairedDecisions, count: int) -> None:
+    """Sample up to `count` more of the documents on which the two rules disagree."""
     txn = running.txn
-    items, free = items_of(txn, trial.pk), drawable(txn, trial, found)
-    chance = np.random.default_rng([trial.pk, len(items)])
-    chosen = chance.permutation(np.array(free, np.int64))[:count].tolist()
-    places = np.searchsorted(found.pks, chosen)
+    items, free = items_of(txn, trial.pk), drawable(txn, trial, decisions)
+    rng = np.random.default_rng([trial.pk, len(items)])
+    chosen = rng.permutation(np.array(free, np.int64))[:count].tolist()
+    places = np.searchsorted(decisions.pks, chosen)
     probability = (len(items) + len(chosen)) / max(len(items) + len(free), 1)
     txn.insert(
         schema.trial_item,
@@ -209,8 +210,8 @@ def draw(running: Running, trial: TrialRow, found: PairedDecisions, count: int) 
             {
                 "trial_pk": trial.pk,
                 "document_pk": pk,
-                "champion": found.name(int(found.champion[place])),
-                "challenger": found.name(int(found.challenger[place])),
+                "champion": decisions.name(int(decisions.champion[place])),
+                "challenger": decisions.name(int(decisions.challenger[place])),
                 "probability": probability,
             }
             for pk, place in zip(chosen, places.tolist(), strict=True)
@@ -219,46 +220,45 @@ def draw(running: Running, trial: TrialRow, found: PairedDecisions, count: int) 
     running.details["drawn"] = len(chosen)
 
 
-def drawable(snapshot: Snapshot, trial: TrialRow, found: PairedDecisions) -> list[int]:
-    """Return the documents of which chance may draw one next, rising."""
-    before = {item.document_pk for item in items_of(snapshot, trial.pk)}
-    pool = found.pks[found.champion != found.challenger]
-    pool = pool[~np.isin(pool, found.answered)]
-    held = under_audit(snapshot, trial.field_pk, pool.tolist()) | before
-    return [pk for pk in _machines(snapshot, trial.field_pk, pool.tolist()) if pk not in held]
+def drawable(snapshot: Snapshot, trial: TrialRow, decisions: PairedDecisions) -> list[int]:
+    """Return the disagreements that may be sampled next: pks of documents, rising."""
+    sampled = {item.document_pk for item in items_of(snapshot, trial.pk)}
+    pool = decisions.pks[decisions.champion != decisions.challenger]
+    pool = pool[~np.isin(pool, decisions.answered)]
+    held_out = under_audit(snapshot, trial.field_pk, pool.tolist()) | sampled
+    unanswered = _unanswered(snapshot, trial.field_pk, pool.tolist())
+    return [pk for pk in unanswered if pk not in held_out]
 
 
 def answer(
     running: Running,
     collection: CollectionRow,
     trial: str,
-    said: Mapping[str, tuple[Outcome, str | None]],
+    given: Mapping[str, tuple[Outcome, str | None]],
 ) -> None:
-    """Record answers, all or none.
+    """Record answers, by document id: all or none.
 
-    Raises Conflict for a trial that has ended and for what was answered, NotFound for a trial that
-    is none and for a document that is not drawn, BadInput for a label outside a closed set.
+    Raises Conflict for a trial that has ended and a document that was answered before, NotFound for
+    an unknown trial and a document that is not sampled, BadInput for a label outside a closed set.
     """
     txn = running.txn
-    row, pks = open_row(txn, collection, trial), pks_of(running.txn, collection, list(said))
-    check_not_outside(txn, row.field_pk, [truth for _, truth in said.values()])
+    row, pks = open_row(txn, collection, trial), pks_of(running.txn, collection, list(given))
+    check_not_outside(txn, row.field_pk, [truth for _, truth in given.values()])
     items = {one.document_pk: one for one in items_of(txn, row.pk)}
     changes = []
-    for id, (outcome, truth) in said.items():
+    for id, (outcome, truth) in given.items():
         item = items.get(pks[id])
         if item is None:
-            raise NotFound(
-                f"the trial {trial!r} has not drawn {id!r}; answer what is waiting in it"
-            )
+            raise NotFound(f"{id!r} is not in the trial {trial!r}; answer the items waiting in it")
         if item.answer is not None:
             raise Conflict(
-                f"{id!r} was answered in the trial {trial!r}: {item.truth or item.answer}; an "
-                "answer stays"
+                f"{id!r} was answered in the trial {trial!r}: {item.truth or item.answer}; answers "
+                "are final"
             )
-        named = None
+        label = None
         if truth is not None:
-            named = current_name(txn, row.field_pk, path_of(truth, str(row.champion["separator"])))
-        changes.append({"pk": item.pk, "answer": outcome, "truth": named, "actor": running.actor})
+            label = current_name(txn, row.field_pk, path_of(truth, str(row.champion["separator"])))
+        changes.append({"pk": item.pk, "answer": outcome, "truth": label, "actor": running.actor})
     txn.update(schema.trial_item, changes)
     running.details["answered"] = len(changes)
 
@@ -272,78 +272,77 @@ def end(
     *,
     keep: bool,
 ) -> None:
-    """End a trial: what it held may vote again; with `keep` its answers become labels.
+    """End a trial, so that its documents may be references again; `keep` makes answers labels.
 
-    They are labels that somebody asked for, so they vote and calibrate nothing. What a person has
-    said of a document otherwise stands.
+    These labels become references, but are left out of calibration, as the sample is not random. An
+    answer that a person gave outside the trial stays.
     """
     txn, table = running.txn, schema.trial
-    kept = {
+    stored = {
         name: asdict(getattr(result, name))
         for name in ("comparison", "champion", "challenger", "crossing")
     }
     values = {"state": state, "ended_by": running.pk}
-    values |= {"result": kept | {"replayed": result.replayed}}
+    values |= {"result": stored | {"replayed": result.replayed}}
     txn.execute(update(table).where(table.c.pk == row.pk).values(values))
     items = items_of(txn, row.pk)
     now = label_states(txn, row.field_pk, [one.document_pk for one in items])
     free = [one for one in items if now[one.document_pk].origin in (None, Origin.AUTO)]
-    spoken = set(stated(txn, row.field_pk, [one.document_pk for one in items]))
-    said = [
+    answered = set(answers_of(txn, row.field_pk, [one.document_pk for one in items]))
+    statements = [
         LabelStatement(
-            one.document_pk, _KINDS[Outcome(one.answer)], one.truth, Origin.HUMAN, asked=True
+            one.document_pk, _EVENTS[Outcome(one.answer)], one.truth, Origin.HUMAN, asked=True
         )
         for one in free
-        if keep and one.answer is not None and one.document_pk not in spoken
+        if keep and one.answer is not None and one.document_pk not in answered
     ]
-    running.by_person = len(said)
+    running.by_person = len(statements)
     running.details["trial"] = row.id
-    operations.append(running, row.field_pk, said)
+    operations.append(running, row.field_pk, statements)
     by_others = {one.document_pk for one in items} - {one.document_pk for one in free}
     operations.fold_again(running, row.field_pk, sorted(by_others))
 
 
 def adopt(operations: Operations, running: Running, row: TrialRow, field: FieldRow) -> None:
-    """Let the challenger be the rule of the field, and decide all by it."""
+    """Make the challenger the rule of the field, and decide all documents by it."""
     after = taxonomy_to(rule_with(field.taxonomy, row.rule))
     operations.configure(running, field.pk, taxonomy_to(field.taxonomy), after)
 
 
 def check_unchanged(row: TrialRow, field: FieldRow) -> None:
-    """Raise Conflict where the rule in force is not that with which the trial began."""
+    """Raise Conflict where the field's rule has changed since the trial began."""
     if field.taxonomy != taxonomy_from(row.champion):
         raise Conflict(
             f"the rule of {field.name!r} was changed since the trial {row.id} began: drop the "
-            "trial, and begin another one against the rule in force"
+            "trial, and begin a new one against the current rule"
         )
 
 
-def found(
+def trial_of(
     snapshot: Snapshot,
     collection: CollectionRow,
     row: TrialRow,
-    confronted: PairedDecisions | None,
+    decisions: PairedDecisions | None,
     trouble: str = "",
 ) -> Trial:
-    """Return a trial with what it tells; of an open one `confronted` is what both rules say now."""
+    """Return a trial with its results; `decisions` are those of both rules now, if it is open."""
     items = items_of(snapshot, row.pk)
     pks = [one.document_pk for one in items]
     ids = ids_of(snapshot, pks)
-    elsewhere = stated(snapshot, row.field_pk, pks) if row.state == OPEN else {}
+    elsewhere = answers_of(snapshot, row.field_pk, pks) if row.state == OPEN else {}
     known = [_known(one, elsewhere) for one in items]
-    figures = _figures(snapshot, row, items, known, confronted)
     return replace(
-        figures,
+        _results(snapshot, row, items, known, decisions),
         collection=collection.name,
         waiting=tuple(
             ids[one.document_pk]
-            for one, said in zip(items, known, strict=True)
-            if row.state == OPEN and said is None
+            for one, answer in zip(items, known, strict=True)
+            if row.state == OPEN and answer is None
         ),
         answered=tuple(
-            _shown(one, said, ids, row.wrong_costs)
-            for one, said in zip(items, known, strict=True)
-            if said is not None
+            _trial_item(one, answer, ids, row.wrong_costs)
+            for one, answer in zip(items, known, strict=True)
+            if answer is not None
         ),
         trouble=trouble,
     )
@@ -351,15 +350,15 @@ def found(
 
 # --- inside ---------------------------------------------------------------------------------------
 
-_KINDS = {
+_EVENTS = {
     Outcome.LABEL: EventKind.LABELLED,
     Outcome.NEW_KIND: EventKind.NEW_KIND,
     Outcome.CANNOT_TELL: EventKind.CANNOT_TELL,
 }
 
 
-def _machines(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> list[int]:
-    """Return those of the documents that are still the machine's to decide, rising."""
+def _unanswered(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> list[int]:
+    """Return those of the documents that nobody has answered, rising."""
     table = schema.standing
     query = select(table.c.document_pk).where(
         table.c.field_pk == field_pk,
@@ -371,22 +370,22 @@ def _machines(snapshot: Snapshot, field_pk: int, documents: Sequence[int]) -> li
 
 
 def _known(item: Any, elsewhere: Mapping[int, KnownAnswer]) -> KnownAnswer | None:
-    """Return what is known of a disagreement: by its answer, or by what was said elsewhere."""
+    """Return the answer to a disagreement, in the trial or outside it (`elsewhere`), if any."""
     if item.answer is not None:
         return KnownAnswer(Outcome(item.answer), item.truth)
-    said = elsewhere.get(item.document_pk)
-    return said if said is not None and said.outcome is not None else None
+    answer = elsewhere.get(item.document_pk)
+    return answer if answer is not None and answer.outcome is not None else None
 
 
-def _figures(
+def _results(
     snapshot: Snapshot,
     row: TrialRow,
     items: Sequence[Any],
     known: Sequence[KnownAnswer | None],
-    confronted: PairedDecisions | None,
+    decisions: PairedDecisions | None,
 ) -> Trial:
-    """Return a trial with its figures alone; those of one that has ended are as they were then."""
-    trial = _begun(row)
+    """Return a trial with its statistics; if it has ended, those that were stored at its end."""
+    trial = _without_results(row)
     if row.result is not None:
         return replace(
             trial,
@@ -396,34 +395,34 @@ def _figures(
             crossing=Crossing(**row.result["crossing"]),
             replayed=row.result["replayed"],
         )
-    drawn = _in_order(snapshot, row, items, known)
-    if confronted is None:
-        found = compare(replay(drawn, row.wrong_costs), Crossing(), row.wrong_costs)
-        return replace(trial, comparison=found)
-    crossed = crossing(confronted.champion, confronted.challenger)
-    before = _replayed(snapshot, row, confronted, {one.document_pk for one in items})
+    sampled = _in_order(snapshot, row, items, known)
+    if decisions is None:
+        gains = answer_gains(sampled, row.wrong_costs)
+        return replace(trial, comparison=compare(gains, Crossing(), row.wrong_costs))
+    crossed = crossing(decisions.champion, decisions.challenger)
+    earlier = _replayed(snapshot, row, decisions, {one.document_pk for one in items})
     last = items[-1].probability if items else 0.0
-    again = [replace(one, q=1 - (1 - one.q) * (1 - last)) for one in before]
-    kept = replay([*again, *drawn], row.wrong_costs)
+    weighted = [replace(one, q=1 - (1 - one.q) * (1 - last)) for one in earlier]
+    gains = answer_gains([*weighted, *sampled], row.wrong_costs)
     sides = [
-        side(labels, before, int((codes >= 0).sum()), crossed.documents)
+        side(labels, earlier, int((codes >= 0).sum()), crossed.documents)
         for labels, codes in (
-            ([one.champion for one in before], confronted.champion),
-            ([one.challenger for one in before], confronted.challenger),
+            ([one.champion for one in earlier], decisions.champion),
+            ([one.challenger for one in earlier], decisions.challenger),
         )
     ]
     return replace(
         trial,
-        comparison=compare(kept, crossed, row.wrong_costs),
+        comparison=compare(gains, crossed, row.wrong_costs),
         champion=sides[0],
         challenger=sides[1],
         crossing=crossed,
-        replayed=len(before),
+        replayed=len(earlier),
     )
 
 
-def _begun(row: TrialRow) -> Trial:
-    """Return a trial of which nothing is known yet."""
+def _without_results(row: TrialRow) -> Trial:
+    """Return a trial with its settings, and statistics of no answers."""
     return Trial(
         id=row.id,
         collection="",
@@ -434,7 +433,7 @@ def _begun(row: TrialRow) -> Trial:
         ended_at=row.ended_at,
         rule=row.rule,
         wrong_costs=row.wrong_costs,
-        comparison=compare(replay([], row.wrong_costs), Crossing(), row.wrong_costs),
+        comparison=compare(answer_gains([], row.wrong_costs), Crossing(), row.wrong_costs),
         champion=Side(),
         challenger=Side(),
         crossing=Crossing(),
@@ -447,49 +446,54 @@ def _begun(row: TrialRow) -> Trial:
 def _in_order(
     snapshot: Snapshot, row: TrialRow, items: Sequence[Any], known: Sequence[KnownAnswer | None]
 ) -> list[Answered]:
-    """Return the answers before the first that waits: what comes after may be what was easy."""
-    share = share_drawn(snapshot, row.field_pk)
+    """Return the answers before the first open question, in the order of sampling.
+
+    People may have answered the easy ones of those that come after it first.
+    """
+    share = sampled_share(snapshot, row.field_pk)
     last = items[-1].probability if items else 0.0
     found = []
-    for item, said in zip(items, known, strict=True):
-        if said is None:
+    for item, answer in zip(items, known, strict=True):
+        if answer is None:
             break
         q = 1 - (1 - share) * (1 - last)
         pair = (item.champion, item.challenger)
-        found.append(Answered(*pair, outcome=said.outcome, truth=said.truth, q=q))
+        found.append(Answered(*pair, outcome=answer.outcome, truth=answer.truth, q=q))
     return found
 
 
 def _replayed(
-    snapshot: Snapshot, row: TrialRow, found: PairedDecisions, drawn: set[int]
+    snapshot: Snapshot, row: TrialRow, decisions: PairedDecisions, sampled: set[int]
 ) -> list[Answered]:
-    """Return the answers that were there before, with what both rules say of each."""
+    """Return the earlier answers to random samples and audits, with the labels of both rules."""
     known = known_answers(snapshot, row.field_pk)
-    sides = (found.champion_left.tolist(), found.challenger_left.tolist())
+    sides = (decisions.champion_left.tolist(), decisions.challenger_left.tolist())
     return [
         Answered(
-            champion=found.name(one),
-            challenger=found.name(other),
+            champion=decisions.name(one),
+            challenger=decisions.name(other),
             outcome=known[pk].outcome,
             truth=known[pk].truth,
             refuted=known[pk].refuted,
             q=known[pk].q,
         )
-        for pk, one, other in zip(found.answered.tolist(), *sides, strict=True)
-        if pk in known and pk not in drawn
+        for pk, one, other in zip(decisions.answered.tolist(), *sides, strict=True)
+        if pk in known and pk not in sampled
     ]
 
 
-def _shown(item: Any, said: KnownAnswer, ids: Mapping[int, str], wrong_costs: float) -> TrialItem:
-    pair = Answered(item.champion, item.challenger, said.outcome, said.truth)
-    assert said.outcome is not None, "an answer says what"
+def _trial_item(
+    item: Any, answer: KnownAnswer, ids: Mapping[int, str], wrong_costs: float
+) -> TrialItem:
+    pair = Answered(item.champion, item.challenger, answer.outcome, answer.truth)
+    assert answer.outcome is not None, "`_known` returns only answers with an outcome"
     return TrialItem(
         document=ids[item.document_pk],
         champion=item.champion,
         challenger=item.challenger,
         probability=item.probability,
-        answer=said.outcome,
-        truth=said.truth,
+        answer=answer.outcome,
+        truth=answer.truth,
         actor=item.actor,
         better=better_of(pair, wrong_costs),
     )

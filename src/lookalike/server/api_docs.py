@@ -1,4 +1,4 @@
-"""The reference page: the OpenAPI document as plain HTML, which needs no script and no network."""
+"""The API reference page `/docs`: the OpenAPI document as HTML, without scripts or network."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PAGE_HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; "
     "frame-ancestors 'none'; base-uri 'none'"
 }
-"""The page has a style and nothing else."""
+"""Headers of the page; its policy allows the inline style and nothing else."""
 
 _CODE = re.compile(r"`([^`]+)`")
 
@@ -31,7 +31,7 @@ th { opacity: .7 } code { font-family: ui-monospace, monospace; font-size: .9em 
 
 
 def reference_page(document: Mapping[str, Any]) -> str:
-    """Return an OpenAPI document as a page."""
+    """Return an OpenAPI document as an HTML page."""
     groups: dict[str, list[str]] = {}
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
@@ -40,8 +40,8 @@ def reference_page(document: Mapping[str, Any]) -> str:
     info = document["info"]
     links = "".join(f'<a href="#{escape(tag)}">{escape(tag)}</a>' for tag in groups)
     parts = "".join(
-        f'<h2 id="{escape(tag)}">{escape(tag)}</h2>{"".join(shown)}'
-        for tag, shown in groups.items()
+        f'<h2 id="{escape(tag)}">{escape(tag)}</h2>{"".join(operations)}'
+        for tag, operations in groups.items()
     )
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8">'
@@ -69,8 +69,8 @@ def _operation(
         inner += _table("body", "", list(_fields(document, content.get("schema") or {})))
     for status, answer in operation["responses"].items():
         for content in (answer.get("content") or {}).values() if status.startswith("2") else ():
-            answered = list(_fields(document, content.get("schema") or {}))
-            inner += _table(f"answer {status}", "", answered)
+            schema = content.get("schema") or {}
+            inner += _table(f"answer {status}", "", list(_fields(document, schema)))
     return (
         f'<details><summary><span class="method">{escape(method.upper())}</span>'
         f"<code>{escape(path)}</code><span>{_prose(first)}</span></summary>"
@@ -79,7 +79,7 @@ def _operation(
 
 
 def _prose(text: str) -> str:
-    """Return a text in which what stands between backticks is code."""
+    """Return a text as HTML; the parts between backticks become code."""
     return _CODE.sub(r"<code>\1</code>", escape(text))
 
 

@@ -1,4 +1,4 @@
-"""The server: routes over one open store, a worker beside them, a gate before them."""
+"""The server as an ASGI application: the routes, a worker, and the gate that checks requests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lookalike.library.health import OK, Readiness
 from lookalike.library.runtime import Runtime
 from lookalike.library.worker import Worker
 from lookalike.server.api_docs import PAGE_HEADERS, reference_page
-from lookalike.server.context import Context, FrozenQueues, Makings
+from lookalike.server.context import FrozenQueues, LayoutJobs, Server
 from lookalike.server.errors import RESPONSES, answer_errors
 from lookalike.server.events import Hub
 from lookalike.server.page import PageFirst, make_router, read_page
@@ -77,7 +77,7 @@ _ROUTERS: tuple[APIRouter, ...] = (
     verbs.router,
     client_ingest.router,
 )
-"""Routes are tried in this order, one by one: what a person waits for comes first."""
+"""FastAPI tries routes one by one in this order, so what the review page needs comes first."""
 
 _ABOUT = (
     "Lookalike labels a collection from a few examples. Every resource answers to its id and to "
@@ -95,15 +95,15 @@ def make_app(
 ) -> ASGIApp:
     """Return the server as an ASGI application that listens on `host`.
 
-    With `works` off, workers of other processes do what waits. `is_leaving` tells when the server
-    shall get no more requests, `is_ending` when it waits for those who listen to go.
+    Without `works`, worker processes do the pending work. `is_leaving` tells whether the server
+    should get no new requests, `is_ending` whether it waits for event streams to end.
     """
     store, settings = runtime.store, runtime.settings
     fetcher = GuardedFetcher(FetchRules.of(settings))
     runtime = runtime.guarded(fetcher.fetch, fetcher.check)
     signer = Signer(signing_secret(store))
     worker, hub = Worker(runtime), Hub(store, is_ending)
-    makings = Makings(runtime.layouts)
+    layout_jobs = LayoutJobs(runtime.layouts)
 
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
@@ -111,7 +111,7 @@ def make_app(
             worker.start()
         yield
         await hub.close()
-        makings.close()
+        layout_jobs.close()
         worker.stop()
 
     app = FastAPI(
@@ -124,8 +124,8 @@ def make_app(
         responses=dict(RESPONSES),
         separate_input_output_schemas=False,
     )
-    parts = (runtime, worker, signer, fetcher, hub, FrozenQueues(), makings, is_ending)
-    app.state.context = Context(*parts)
+    parts = (runtime, worker, signer, fetcher, hub, FrozenQueues(), layout_jobs, is_ending)
+    app.state.server = Server(*parts)
     app.state.readiness = _readiness(runtime, worker, is_leaving)
     app.state.scrapes = health.Scrapes(time.monotonic)
     answer_errors(app)

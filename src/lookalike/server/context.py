@@ -1,4 +1,4 @@
-"""What routes work with: the open store, and who asks in which namespace."""
+"""The context of a request: the open store, the caller and the namespace. Routes depend on it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lookalike.content.fetch import GuardedFetcher
 from lookalike.errors import LookalikeError, NotFound
 from lookalike.library.bucket import Bucket, bucket_from
 from lookalike.library.collection.collection import Collection
-from lookalike.library.collection.history import point, travelled
+from lookalike.library.collection.history import past_runtime, position_at
 from lookalike.library.library import Library
 from lookalike.library.runtime import Runtime
 from lookalike.library.worker import Worker
@@ -30,14 +30,14 @@ from lookalike.server.events import Hub
 from lookalike.settings import Settings
 from lookalike.stores.base import Snapshot, StoredSpace, Txn
 
-# --- frozen queues: kept for a while under a token -----------------------------------------------
+# --- frozen queues: snapshots of review queues, found by a token ---------------------------------
 
-_KEPT = 256
+_MAX_QUEUES = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """The questions of a queue as they were asked: ids of documents stand for these themselves."""
+    """A snapshot of a review queue: each question with the ids of its documents."""
 
     owner: tuple[str, str]
     field: str | None
@@ -45,134 +45,136 @@ class Frozen:
 
 
 class FrozenQueues:
-    """The queues that were asked for last, by token. Safe for several threads."""
+    """The most recently used frozen queues, by token. Safe for threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, Frozen] = OrderedDict()
+        self._queues: OrderedDict[str, Frozen] = OrderedDict()
 
-    def keep(self, queue: Frozen) -> str:
-        """Keep a queue, and return its token."""
+    def add(self, queue: Frozen) -> str:
+        """Store a queue, and return its token. The least recently used one may be dropped."""
         token = secrets.token_urlsafe(12)
         with self._lock:
-            self._kept[token] = queue
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
+            self._queues[token] = queue
+            while len(self._queues) > _MAX_QUEUES:
+                self._queues.popitem(last=False)
         return token
 
     def find(self, token: str, owner: tuple[str, str]) -> Frozen:
-        """Return a queue by its token. Raises NotFound for one of others, or no more kept."""
+        """Return a queue by its token. Raises NotFound for another owner's or a dropped one."""
         with self._lock:
-            found = self._kept.get(token)
+            found = self._queues.get(token)
             if found is not None and found.owner == owner:
-                self._kept.move_to_end(token)
+                self._queues.move_to_end(token)
                 return found
-        raise NotFound(f"no queue is kept as {token[:80]!r} any more; ask again without a snapshot")
+        raise NotFound(
+            f"the queue snapshot {token[:80]!r} has expired; request the queue without a snapshot"
+        )
 
 
-# --- map layouts in progress, one at a time for a space ------------------------------------------
+# --- layout jobs: compute the layouts of maps, one job at a time for an embedding space ----------
 
-_LAYOUTS_KEPT = 8
+_MAX_ORDERS = 8
 _STOP_S = 30.0
 _log = logging.getLogger(__name__)
 
 
-class _Ended(Exception):
-    """The server ends, and nobody waits for a map any more."""
+class _Stopped(Exception):
+    """Stops a layout job because the server shuts down."""
 
 
 @dataclass(slots=True)
-class _Making:
-    """A layout in the making: which share is `done`, and why it failed, where it did."""
+class _Job:
+    """A layout that is being computed: the share that is `done`, and the error if it failed."""
 
     thread: threading.Thread | None = None
     done: float = 0.0
     error: LookalikeError | None = None
 
 
-class Makings:
-    """Makes layouts in threads, and keeps the orders of documents of maps that were sent."""
+class LayoutJobs:
+    """Computes layouts in threads, and remembers the document order of the latest maps."""
 
     def __init__(self, layouts: Layouts) -> None:
         self._layouts = layouts
         self._lock = threading.Lock()
-        self._making: dict[int, _Making] = {}
+        self._jobs: dict[int, _Job] = {}
         self._orders: OrderedDict[tuple[str, int], Ids] = OrderedDict()
         self._is_ending = False
 
-    def begin(self, space: StoredSpace) -> float:
-        """Make the layout of a space, if nobody does; return which share is done.
+    def start(self, space: StoredSpace) -> float:
+        """Start the layout of a space unless a job runs; return the share that is done, 0 to 1.
 
-        Raises what the last try failed for, once; the next who asks tries again.
+        Raises the error of a failed job once; the next call starts a new job.
         """
         with self._lock:
-            making = self._making.get(space.pk)
-            if making is not None and making.error is not None:
-                del self._making[space.pk]
-                raise making.error
-            if making is None and not self._is_ending:
-                making = self._making[space.pk] = _Making()
-                making.thread = threading.Thread(
-                    target=self._make, args=(space, making), name=f"map-{space.pk}", daemon=True
+            job = self._jobs.get(space.pk)
+            if job is not None and job.error is not None:
+                del self._jobs[space.pk]
+                raise job.error
+            if job is None and not self._is_ending:
+                job = self._jobs[space.pk] = _Job()
+                job.thread = threading.Thread(
+                    target=self._run, args=(space, job), name=f"map-{space.pk}", daemon=True
                 )
-                making.thread.start()
-        return 0.0 if making is None else making.done
+                job.thread.start()
+        return 0.0 if job is None else job.done
 
-    def keep(self, name: str, collection_pk: int, pks: Ids) -> None:
-        """Keep the order of the documents of a map that was sent; the last few are kept."""
+    def remember(self, name: str, collection_pk: int, pks: Ids) -> None:
+        """Remember the order of the documents in a map; only the latest few maps are kept."""
         with self._lock:
             self._orders[name, collection_pk] = pks
             self._orders.move_to_end((name, collection_pk))
-            while len(self._orders) > _LAYOUTS_KEPT:
+            while len(self._orders) > _MAX_ORDERS:
                 self._orders.popitem(last=False)
 
     def order(self, name: str, collection_pk: int) -> Ids | None:
-        """Return the documents of a map in its order; None for one that is not kept."""
+        """Return the documents of a map in its order; None for a map that was dropped."""
         with self._lock:
             return self._orders.get((name, collection_pk))
 
     def close(self) -> None:
-        """Let what is being made end."""
+        """Stop the running jobs."""
         with self._lock:
             self._is_ending = True
-            threads = [one.thread for one in self._making.values() if one.thread is not None]
+            threads = [job.thread for job in self._jobs.values() if job.thread is not None]
         for thread in threads:
             thread.join(_STOP_S)
 
-    def _make(self, space: StoredSpace, making: _Making) -> None:
-        def tell(done: float) -> None:
-            making.done = done
+    def _run(self, space: StoredSpace, job: _Job) -> None:
+        def report(done: float) -> None:
+            job.done = done
             if self._is_ending:
-                raise _Ended
+                raise _Stopped
 
         try:
-            self._layouts.make(space, tell)
-        except _Ended:
+            self._layouts.make(space, report)
+        except _Stopped:
             pass
         except LookalikeError as error:
-            making.error = error
+            job.error = error
             return
         except BaseException:
-            _log.exception("the map of %s could not be made", space.name)
-            making.error = LookalikeError(
-                f"the map of {space.name} could not be made; the log of the server says why"
+            _log.exception("computing the map of %s failed", space.name)
+            job.error = LookalikeError(
+                f"computing the map of {space.name} failed; see the server's log for the reason"
             )
             raise
         with self._lock:
-            self._making.pop(space.pk, None)
+            self._jobs.pop(space.pk, None)
 
 
 # -------------------------------------------------------------------------------------------------
 
 MAX_WAIT_S = 60.0
-"""So long may a request wait for the work that it causes."""
+"""The longest time that a request may wait for the work it causes."""
 
 _URL_LIVES_S = 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
-    """The parts of a server, shared by all requests."""
+class Server:
+    """The parts of a server that all requests share."""
 
     runtime: Runtime
     worker: Worker
@@ -180,20 +182,20 @@ class Context:
     fetcher: GuardedFetcher
     hub: Hub
     queues: FrozenQueues
-    makings: Makings
+    layout_jobs: LayoutJobs
     is_ending: Callable[[], bool]
 
     @property
     def settings(self) -> Settings:
-        """Return the settings in force."""
+        """Return the settings."""
         return self.runtime.settings
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """One request: who asks, in which namespace, under which address the server was called."""
+class Context:
+    """The context of one request: the caller's rights, the namespace and the server's base URL."""
 
-    context: Context
+    server: Server
     runtime: Runtime
     namespace: str
     allowed_namespace: str | None
@@ -202,7 +204,7 @@ class Asked:
 
     @property
     def library(self) -> Library:
-        """Return the library as the one who asks sees it."""
+        """Return the library of the request's namespace; its actor is the caller."""
         return Library(self.runtime, self.namespace)
 
     def row(self, snapshot: Snapshot, name: str) -> CollectionRow:
@@ -221,64 +223,74 @@ class Asked:
         return Bucket(self.runtime, bucket_from(row))
 
     def wait(self, seconds: float | None, is_done: Callable[[], bool]) -> None:
-        """Let the worker begin, and wait for what it does, if the request asks for that.
+        """Wake the worker, and wait up to `seconds` until its work is done.
 
-        A server that ends keeps nobody waiting.
+        Without `seconds`, or when the server shuts down, do not wait.
         """
-        worker, is_ending = self.context.worker, self.context.is_ending
+        worker, is_ending = self.server.worker, self.server.is_ending
         worker.wake()
         if seconds:
             worker.wait_until(lambda: is_ending() or is_done(), min(seconds, MAX_WAIT_S))
 
     def signed(self, path: str, params: Mapping[str, str], lives_s: int = _URL_LIVES_S) -> str:
-        """Return an address that needs no key, for a while."""
+        """Return a signed URL, which needs no key for `lives_s` seconds."""
         expires = self.runtime.clock() + lives_s
-        query = self.context.signer.sign(path, {**params, "namespace": self.namespace}, expires)
+        query = self.server.signer.sign(path, {**params, "namespace": self.namespace}, expires)
         return f"{self.base_url}{quote(path)}?{query}"
 
 
-async def asked(request: Request) -> Asked:
-    """Return what a request is about; it waits for nothing, so it needs no thread."""
-    context = cast("Context", request.app.state.context)
+async def request_context(request: Request) -> Context:
+    """Return the context of a request. It is async since it never blocks and needs no thread."""
+    server = cast("Server", request.app.state.server)
     caller = request.state.caller
-    actor = context.runtime.actor if caller is None else caller.name
+    actor = server.runtime.actor if caller is None else caller.name
     url = request.url
-    return Asked(
-        context=context,
-        runtime=context.runtime.speaking(actor),
+    return Context(
+        server=server,
+        runtime=server.runtime.for_actor(actor),
         namespace=request.state.namespace,
         allowed_namespace=None if caller is None else caller.namespace,
-        base_url=context.settings.public_url or f"{url.scheme}://{url.netloc}",
+        base_url=server.settings.public_url or f"{url.scheme}://{url.netloc}",
         may_speak_for_others=caller is not None and caller.scope.covers(Scope.ADMIN),
     )
 
 
-Here = Annotated[Asked, Depends(asked)]
+Here = Annotated[Context, Depends(request_context)]
+"""The type of the parameter `here` of a route: FastAPI passes the context of the request."""
 
 
-def asked_then(
+def context_as_of(
     here: Here,
     collection: str,
     as_of: Annotated[
         str | None, Query(description="a version, an operation, the number of an event, or a time")
     ] = None,
-) -> Asked:
-    """Return what a request is about that may ask for a collection as it was."""
+) -> Context:
+    """Return the context of a request that may read a collection as of an earlier point."""
     if as_of is None:
         return here
     with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, collection)
-        position = point(snapshot, here.runtime, row, as_of)
-    return replace(here, runtime=travelled(here.runtime, row, position))
+        position = position_at(snapshot, here.runtime, row, as_of)
+    return replace(here, runtime=past_runtime(here.runtime, row, position))
 
 
-Then = Annotated[Asked, Depends(asked_then)]
+AsOf = Annotated[Context, Depends(context_as_of)]
+"""The same for routes that can read a collection as of an earlier point."""
 
 
 def make_once(
-    txn: Txn, here: Asked, kind: Kind, name: str, spec: Mapping[str, Any], key: str
+    txn: Txn, here: Context, kind: Kind, name: str, spec: Mapping[str, Any], key: str
 ) -> None:
-    """Make a resource; asked for again under the same `key`, the one that is there will do."""
+    """Create a resource. A repeated request with an idempotency `key` finds it and does nothing."""
     row = find(txn, here.namespace, kind, name) if key else None
     if row is None or row.spec != spec:
         make(txn, here.namespace, kind, name, spec, at=here.runtime.clock())
+
+
+def changed_about(
+    about: Mapping[str, Any] | None, description: str | None, metadata: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return `about` with a new description and metadata; None keeps the old value."""
+    given = {"description": description, "metadata": metadata}
+    return {**(about or {}), **{key: value for key, value in given.items() if value is not None}}

@@ -1,4 +1,4 @@
-"""Errors as answers: one place gives each its status and its stable code."""
+"""Errors as HTTP responses: the only place that maps an error to its status and stable code."""
 
 from __future__ import annotations
 
@@ -18,14 +18,13 @@ from lookalike.server.shapes import ErrorReply
 
 _LOG = logging.getLogger("lookalike.server")
 _RETRY_S = 5
-_WORDS = {
+_MESSAGES = {
     "dict_type": "give an object",
     "missing": "it is required",
     "model_attributes_type": "give an object",
     "model_type": "give an object",
 }
-"""What is wrong with a value, where the library that checks it speaks of Python."""
-
+"""Messages that replace Pydantic's own where these speak of Python types."""
 
 _STATUSES: tuple[tuple[type[errors.LookalikeError], int], ...] = (
     (errors.Conflict, 409),
@@ -36,33 +35,33 @@ _STATUSES: tuple[tuple[type[errors.LookalikeError], int], ...] = (
     (errors.MissingExtra, 422),
     (errors.StoreError, 503),
 )
-"""The first that fits counts."""
+"""The status of an error class; the first class that an error is an instance of counts."""
 
 _OTHERS = (
-    (400, "malformed", "The body is not JSON, or broke off."),
-    (403, "host_refused", "The server is not called by that name."),
-    (403, "origin_refused", "A page of another origin may not write here."),
-    (405, "method_not_allowed", "The address does not take this method."),
+    (400, "malformed", "The body is not JSON, or is incomplete."),
+    (403, "host_refused", "The `Host` header is none of the server's names."),
+    (403, "origin_refused", "A page of another origin may not write."),
+    (405, "method_not_allowed", "The URL does not allow this method."),
     (413, "too_large", "The body is larger than the setting allows."),
-    (415, "unsupported_media_type", "The body is of another type than JSON."),
-    (422, "bad_request", "A key, a parameter or a header is not as it is described."),
-    (429, "rate_limited", "More requests a second than the setting allows; wait as told."),
-    (500, "internal", "A defect of the server; its log has the rest."),
-    (503, "not_ready", "A probe is told that the server cannot do its work now, and why."),
+    (415, "unsupported_media_type", "The body has a content type other than JSON."),
+    (422, "bad_request", "A key, parameter or header does not match its description."),
+    (429, "rate_limited", "More requests per second than the setting allows; see `Retry-After`."),
+    (500, "internal", "A bug in the server; its log has the details."),
+    (503, "not_ready", "A probe's answer while the server cannot do its work; it says why."),
 )
-"""What no error of ours stands for."""
+"""Status, code and meaning of errors that are no LookalikeError."""
 
 
-def _ours_by_status() -> Iterator[tuple[int, str, str]]:
-    for kind in vars(errors).values():
-        if isinstance(kind, type) and issubclass(kind, errors.LookalikeError):
-            status = next((number for root, number in _STATUSES if issubclass(kind, root)), None)
-            if status is not None and "code" in vars(kind):
-                yield status, kind.code, " ".join(str(kind.__doc__).split())
+def _lookalike_errors() -> Iterator[tuple[int, str, str]]:
+    for error in vars(errors).values():
+        if isinstance(error, type) and issubclass(error, errors.LookalikeError):
+            status = next((number for root, number in _STATUSES if issubclass(error, root)), None)
+            if status is not None and "code" in vars(error):
+                yield status, error.code, " ".join(str(error.__doc__).split())
 
 
-ANSWERS: tuple[tuple[int, str, str], ...] = tuple(sorted([*_ours_by_status(), *_OTHERS]))
-"""Status, code and meaning of every error that the server answers."""
+ANSWERS: tuple[tuple[int, str, str], ...] = tuple(sorted([*_lookalike_errors(), *_OTHERS]))
+"""Status, code and meaning of every error that the server returns."""
 
 RESPONSES: Mapping[int | str, dict[str, Any]] = {
     status: {
@@ -73,20 +72,20 @@ RESPONSES: Mapping[int | str, dict[str, Any]] = {
     }
     for status, _, _ in ANSWERS
 }
-"""How the errors stand in the OpenAPI document; any route may answer any of them."""
+"""The errors in the OpenAPI document; any route may return any of them."""
 
 
 def answer_errors(app: FastAPI) -> None:
-    """Let an application answer every error as `{"error": {code, message, details}}`."""
-    app.add_exception_handler(errors.LookalikeError, _ours)
+    """Make an application return every error as `{"error": {code, message, details}}`."""
+    app.add_exception_handler(errors.LookalikeError, _lookalike_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(ClientDisconnect, _broken_off)
+    app.add_exception_handler(ClientDisconnect, _disconnected)
     app.add_exception_handler(Exception, _unexpected)
 
 
 def code_of(error: errors.LookalikeError) -> tuple[int, str]:
-    """Return the status and the code of an error of ours."""
+    """Return the status and the code of a LookalikeError."""
     status = next(status for kind, status in _STATUSES if isinstance(error, kind))
     return status, error.code
 
@@ -102,53 +101,54 @@ def _answer(
     return JSONResponse(body, status, headers=dict(headers or {}))
 
 
-async def _ours(_request: Request, error: Exception) -> JSONResponse:
+async def _lookalike_error(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, errors.LookalikeError)
     status, code = code_of(error)
     if isinstance(error, errors.StoreError):
         _LOG.error("%s", error)
-        passing = errors.StoreUnwritable | errors.StoreBusy | errors.StoreUnreachable
-        retryable = isinstance(error, passing)
+        temporary = errors.StoreUnwritable | errors.StoreBusy | errors.StoreUnreachable
+        retryable = isinstance(error, temporary)
         details = {"retryable": retryable, "retry_after_seconds": _RETRY_S}
-        message = "the store cannot do this now; the server's log says why"
+        message = "the store cannot do this now; see the server's log for the reason"
         return _answer(status, code, message, details, {"retry-after": str(_RETRY_S)})
     return _answer(status, code, str(error), error.now if isinstance(error, errors.Stale) else None)
 
 
 async def _invalid(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    found = [_problem(one) for one in error.errors()]
-    where = f"{found[0]['where']}: " if found[0]["where"] else ""
-    return _answer(422, "bad_request", f"{where}{found[0]['problem']}", {"problems": found[:20]})
+    problems = [_problem(one) for one in error.errors()]
+    first = problems[0]
+    message = f"{first['where']}: {first['problem']}" if first["where"] else first["problem"]
+    return _answer(422, "bad_request", message, {"problems": problems[:20]})
 
 
 async def _http(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     code = next((code for status, code, _ in ANSWERS if status == error.status_code), "malformed")
     message = {
-        404: "there is no such address; /docs lists those that there are",
-        405: "this address does not take this method; /docs tells which it takes",
+        404: "there is no such URL; see /docs for all URLs",
+        405: "this URL does not allow this method; see /docs for its methods",
     }.get(error.status_code, str(error.detail))
     return _answer(error.status_code, code, message, headers=error.headers)
 
 
-async def _broken_off(_request: Request, _error: Exception) -> JSONResponse:
-    return _answer(400, "malformed", "the body broke off; send the request again")
+async def _disconnected(_request: Request, _error: Exception) -> JSONResponse:
+    return _answer(400, "malformed", "the body is incomplete; send the request again")
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
     _LOG.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    message = "something went wrong here; the server's log says what, under the request's id"
+    message = "the server has a bug; its log has the details under the request's id"
     return _answer(500, "internal", message, {"retryable": False})
 
 
-def _problem(found: Mapping[str, Any]) -> dict[str, str]:
-    problem = _WORDS.get(found["type"], str(found["msg"]))
-    return {"where": _where(found["loc"]), "problem": problem}
+def _problem(error: Mapping[str, Any]) -> dict[str, str]:
+    problem = _MESSAGES.get(error["type"], str(error["msg"]))
+    return {"where": _where(error["loc"]), "problem": problem}
 
 
 def _where(location: Sequence[Any]) -> str:
-    """Return the place of a problem as a path: `stages.0.top_k`."""
+    """Return the location of a problem as a path, such as `stages.0.top_k`."""
     parts = [str(part)[:80] for part in location]
     named = len(parts) > 1 and parts[0] in ("body", "query", "path")
     return ".".join(parts[1:] if named else parts)

@@ -1,4 +1,4 @@
-"""Events: what happens in a store, told to whoever listens, from where they left off."""
+"""Server-sent events: a stream of a store's operations that a client can resume."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from lookalike.errors import StoreBusy, StoreUnreachable
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store
 
-_POLL_S, _TOLD_POLL_S = 0.25, 5.0
+_POLL_S, _NOTIFIED_POLL_S = 0.25, 5.0
 _PING_S = 15.0
 _BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Happened:
-    """An operation as it is told: `revision` is where to go on after it."""
+class OperationEvent:
+    """An operation as an event; a client resumes after its `revision`."""
 
     revision: int
     operation: str
@@ -36,10 +36,10 @@ class Happened:
     changed: dict[str, Any]
 
 
-def happened_since(
+def operations_since(
     snapshot: Snapshot, namespace: str, revision: int, *, limit: int = _BATCH
-) -> list[Happened]:
-    """Return the operations of a namespace after a revision, the oldest first."""
+) -> list[OperationEvent]:
+    """Return up to `limit` operations of a namespace after a revision, oldest first."""
     operation, resource = schema.operation, schema.resource
     query = (
         select(operation, resource.c.name.label("collection"))
@@ -49,7 +49,7 @@ def happened_since(
         .limit(limit)
     )
     return [
-        Happened(
+        OperationEvent(
             row.pk,
             row.id,
             row.kind,
@@ -63,99 +63,99 @@ def happened_since(
 
 
 def newest_revision(snapshot: Snapshot) -> int:
-    """Return the revision of the last operation there was."""
+    """Return the revision of the latest operation; 0 without any."""
     rows = snapshot.rows(select(func.max(schema.operation.c.pk).label("newest")))
     return int(rows[0].newest or 0)
 
 
 class Hub:
-    """Looks for news once for all who listen, while anybody does.
+    """Polls the store once for all listeners, while there are any.
 
-    It looks as soon as the store tells of a commit, by whatever process, and from time to time.
-    Who listens is let go when `is_ending` says that the server waits for them to go; while the
-    store cannot be read they wait.
+    It polls at once when the store notifies it of a commit, by any process, and at intervals. It
+    ends the streams when `is_ending` tells that the server shuts down; while the store cannot be
+    read, listeners wait.
     """
 
     def __init__(self, store: Store, is_ending: Callable[[], bool]) -> None:
         self._store = store
         self._is_ending = is_ending
-        self._news = asyncio.Condition()
+        self._changed = asyncio.Condition()
         self._newest = -1
         self._listeners = 0
-        self._watch: asyncio.Task[None] | None = None
+        self._poller: asyncio.Task[None] | None = None
         self._is_closed = False
 
     async def listen(
         self, namespace: str, since: int | None, is_gone: Callable[[], Any]
     ) -> AsyncIterator[str]:
-        """Yield server-sent events, from after `since` on, or from now; a comment keeps it open."""
+        """Yield server-sent events after `since`, or from now on; comments keep the stream open."""
         self._listeners += 1
-        if self._watch is None or self._watch.done():
-            self._watch = asyncio.create_task(self._look())
+        if self._poller is None or self._poller.done():
+            self._poller = asyncio.create_task(self._poll())
         try:
             last = await asyncio.to_thread(self._read_newest) if since is None else since
             yield f": from {last}\n\n"
             while not self._is_closed and not await is_gone():
                 seen = self._newest
-                told = await asyncio.to_thread(self._since, namespace, last)
-                for one in told:
+                operations = await asyncio.to_thread(self._since, namespace, last)
+                for one in operations:
                     yield _event(one)
-                last = told[-1].revision if told else max(last, 0)
-                if not told and not await self._changes(seen):
+                last = operations[-1].revision if operations else max(last, 0)
+                if not operations and not await self._wait_for_change(seen):
                     yield ": still here\n\n"
         finally:
             self._listeners -= 1
 
     async def close(self) -> None:
-        """Let all who listen go."""
+        """End all streams."""
         self._is_closed = True
-        async with self._news:
-            self._news.notify_all()
-        if self._watch is not None:
-            await asyncio.wait([self._watch])
+        async with self._changed:
+            self._changed.notify_all()
+        if self._poller is not None:
+            await asyncio.wait([self._poller])
 
-    async def _look(self) -> None:
-        loop, told = asyncio.get_running_loop(), asyncio.Event()
+    async def _poll(self) -> None:
+        loop, commit = asyncio.get_running_loop(), asyncio.Event()
 
-        def tell() -> None:
-            loop.call_soon_threadsafe(told.set)
+        def notify() -> None:
+            loop.call_soon_threadsafe(commit.set)
 
-        following = self._store.follow(tell)
+        following = self._store.follow(notify)
         try:
             while self._listeners and not self._is_closed:
                 if self._is_ending():
                     self._is_closed = True
                     break
-                told.clear()
+                commit.clear()
                 newest = self._newest
                 with suppress(StoreUnreachable, StoreBusy):
                     newest = await asyncio.to_thread(self._read_newest)
                 if newest != self._newest:
                     self._newest = newest
-                    async with self._news:
-                        self._news.notify_all()
-                await self._pause(told, is_told=following is not None and following.is_live)
+                    async with self._changed:
+                        self._changed.notify_all()
+                await self._pause(commit, is_notified=following is not None and following.is_live)
         finally:
             if following is not None:
                 following.stop()
-        async with self._news:
-            self._news.notify_all()
+        async with self._changed:
+            self._changed.notify_all()
 
-    async def _pause(self, told: asyncio.Event, *, is_told: bool) -> None:
-        """Wait until the store tells of a commit, or until it is time to look."""
-        until = time.monotonic() + (_TOLD_POLL_S if is_told else _POLL_S)
-        while not told.is_set() and (left := until - time.monotonic()) > 0:
+    async def _pause(self, commit: asyncio.Event, *, is_notified: bool) -> None:
+        """Wait for the store's notification of a commit, or until the next poll is due."""
+        until = time.monotonic() + (_NOTIFIED_POLL_S if is_notified else _POLL_S)
+        while not commit.is_set() and (left := until - time.monotonic()) > 0:
             if self._is_closed or self._is_ending():
                 return
             with suppress(TimeoutError):
-                await asyncio.wait_for(told.wait(), min(left, _POLL_S))
+                await asyncio.wait_for(commit.wait(), min(left, _POLL_S))
 
-    async def _changes(self, seen: int) -> bool:
-        """Wait for news; return whether there are some."""
-        async with self._news:
+    async def _wait_for_change(self, seen: int) -> bool:
+        """Wait for a newer revision than `seen`; return False where none came for a while."""
+        async with self._changed:
             try:
                 await asyncio.wait_for(
-                    self._news.wait_for(lambda: self._is_closed or self._newest != seen), _PING_S
+                    self._changed.wait_for(lambda: self._is_closed or self._newest != seen), _PING_S
                 )
             except TimeoutError:
                 return False
@@ -165,15 +165,15 @@ class Hub:
         with self._store.read() as snapshot:
             return newest_revision(snapshot)
 
-    def _since(self, namespace: str, revision: int) -> list[Happened]:
+    def _since(self, namespace: str, revision: int) -> list[OperationEvent]:
         try:
             with self._store.read() as snapshot:
-                return happened_since(snapshot, namespace, revision)
+                return operations_since(snapshot, namespace, revision)
         except (StoreUnreachable, StoreBusy):
-            return []  # it is told with what comes next
+            return []  # the next read returns these, too
 
 
-def _event(one: Happened) -> str:
+def _event(one: OperationEvent) -> str:
     data = {
         "revision": one.revision,
         "operation": one.operation,

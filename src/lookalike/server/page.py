@@ -1,7 +1,7 @@
-"""The review page: plain files under the digest of what they are, and the page that names them.
+"""The review page: serves `index.html` and the static files under a URL with their digest.
 
-The files of `static/` are served as they are: nothing is built, only packed for the way. A file
-never changes under its address, so a browser keeps it; the page itself is asked for each time.
+The files of `static/` are served without a build step, only compressed. A file never changes under
+its URL, so browsers cache it for ever; they request the page itself each time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PAGE = "index.html"
 _PRELOAD = "<!-- preload -->"
 _BUILD = "{{build}}"
 _FIRST = ("first.js", "app.js", "start.js", "review.js")
-"""The frame, and the pages that people begin with: their modules come before all others."""
+"""The entry points of the page; their modules are preloaded before all others."""
 
 _IMPORT = re.compile(rb"""^(?:import|export)\b[^;]*?["'](\.[^"']+)["']""", re.MULTILINE)
 _FOREVER = "public, max-age=31536000, immutable"
@@ -36,7 +36,7 @@ POLICY = (
     "connect-src 'self'; font-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types lit-html"
 )
-"""What the page may do: run its own modules, and nothing that was written into it."""
+"""The page's Content-Security-Policy: it runs its own modules only, no inline script."""
 
 _HEADERS = {
     "cache-control": "no-store",
@@ -49,7 +49,7 @@ _HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class PackedPage:
-    """The page, and its files by their names, packed; `build` is the digest of all of them."""
+    """The page, and its gzipped files by name; `build` is the digest of all of them."""
 
     build: str
     html: bytes
@@ -57,7 +57,7 @@ class PackedPage:
 
 
 def read_page() -> PackedPage:
-    """Return the page as the package ships it."""
+    """Read the page from the installed package."""
     files = dict(_read(resources.files("lookalike.server") / "static", ""))
     digest = hashlib.sha256()
     for name, data in sorted(files.items()):
@@ -70,9 +70,9 @@ def read_page() -> PackedPage:
 
 
 class PageFirst:
-    """An ASGI application that answers for the page and its files; all else is for `app`.
+    """ASGI middleware that serves the page and its files, and passes other requests to `app`.
 
-    A first visit asks for some sixty files at once, so nothing stands between a file and its way.
+    A first visit requests some sixty files at once, so they skip FastAPI's routing.
     """
 
     def __init__(self, app: ASGIApp, page: PackedPage) -> None:
@@ -80,9 +80,9 @@ class PageFirst:
         self._page = page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or let the application answer."""
-        asked = scope["type"] == "http" and scope["method"] == "GET"
-        response = self._response(scope) if asked else None
+        """Serve the page or a file, or pass the request on."""
+        is_get = scope["type"] == "http" and scope["method"] == "GET"
+        response = self._response(scope) if is_get else None
         await (response or self._app)(scope, receive, send)
 
     def _response(self, scope: Scope) -> Response | None:
@@ -102,18 +102,18 @@ class PageFirst:
 
 
 def make_router() -> APIRouter:
-    """Return the route of files that are not there; it belongs to no schema."""
+    """Return the route for missing files; the OpenAPI document leaves it out."""
     router = APIRouter(include_in_schema=False)
 
     @router.get("/static/{build}/{name:path}")
     def missing(name: str) -> None:
-        raise NotFound(f"the page has no file {name[:80]!r} of this version: load it again")
+        raise NotFound(f"this version of the page has no file {name[:80]!r}; reload the page")
 
     return router
 
 
 def _links(files: Mapping[str, bytes]) -> list[str]:
-    """Return a link to each module, those first that the page begins with, the rest unhurried."""
+    """Return a preload link for each module: the entry points first, the rest at low priority."""
     modules = sorted(name for name in files if name.endswith(".js"))
     first = _with_imports(files, _FIRST)
     rest = [name for name in modules if name not in first]
@@ -125,7 +125,7 @@ def _links(files: Mapping[str, bytes]) -> list[str]:
 
 
 def _with_imports(files: Mapping[str, bytes], names: Iterable[str]) -> list[str]:
-    """Return modules and all that they import, each once, what is asked for first coming first."""
+    """Return modules and all that they import, each once, in the order of first use."""
     found = list(names)
     for name in found:
         folder = posixpath.dirname(name)

@@ -1,4 +1,4 @@
-"""How objects and documents are shown over HTTP."""
+"""The JSON shapes of documents and objects, and how requests say filters, order and ETags."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
@@ -16,16 +17,16 @@ from lookalike.catalog.resources import Kind, resource
 from lookalike.content.boxes import can_show, view_of
 from lookalike.errors import BadInput, Stale
 from lookalike.model import Blob, Changed, Document, Origin, Standing
-from lookalike.server.context import Asked
+from lookalike.server.context import Context
 from lookalike.server.shapes import ListBody, Reply, read_json
 
 _T = TypeVar("_T")
 _FAMILIES = ("image", "text", "audio", "video")
-_GIVEN = (Origin.HUMAN, Origin.IMPORT)
+_NOT_AUTOMATIC = (Origin.HUMAN, Origin.IMPORT)
 
 
 class BlobDetails(Reply):
-    """What a file is."""
+    """Size, type and digest of a file."""
 
     size_bytes: int
     mime_type: str
@@ -33,7 +34,7 @@ class BlobDetails(Reply):
 
 
 class BlobReply(Reply):
-    """A blob of an object; `presigned_url` needs no key, for a while."""
+    """A blob of an object; `presigned_url` needs no key until it expires."""
 
     property: str
     type: str
@@ -46,7 +47,7 @@ class BlobReply(Reply):
 
 
 class DocumentBlob(Reply):
-    """A blob of the object that a document is of."""
+    """A blob of the object that a document was extracted from."""
 
     field: str
     role: str = "source"
@@ -56,7 +57,7 @@ class DocumentBlob(Reply):
 
 
 class Neighbor(Reply):
-    """A reference near a document; `share` is its part of the evidence."""
+    """A reference similar to a document; `share` is its part of the evidence."""
 
     document_id: str
     label: str
@@ -65,7 +66,7 @@ class Neighbor(Reply):
 
 
 class MatchReply(Reply):
-    """What the machine decided. `confidence` is a probability, or under a
+    """The automatic decision. `confidence` is a probability, or with a
     `confidence_threshold` the similarity.
     """
 
@@ -82,14 +83,14 @@ class MatchReply(Reply):
 
     @model_serializer(mode="wrap")
     def _without_source(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        shown: dict[str, Any] = handler(self)
+        values: dict[str, Any] = handler(self)
         if not self.matched:
-            shown.pop("source_document_id", None)
-        return shown
+            values.pop("source_document_id", None)
+        return values
 
 
 class LabelReply(Reply):
-    """What stands in a label field, who said so, and what else was said."""
+    """The state of a label field: the label, its origin and actor, answers and rejections."""
 
     label: str | None
     origin: str | None
@@ -106,7 +107,7 @@ class DocumentReply(Reply):
     """A document.
 
     `taxonomy_match` is the decision in the collection's first label field, null where a person or
-    an import has given the label; `labels` has all fields. `metadata` holds the labels in force.
+    an import gave the label; `labels` has all fields. `metadata` includes the current labels.
     """
 
     document_id: str
@@ -129,7 +130,7 @@ class DocumentReply(Reply):
 
 
 class ChangedReply(Reply):
-    """What an operation changed: by the person, and as a consequence by itself (`ripple`)."""
+    """What an operation changed; `ripple` counts the automatic changes that followed from it."""
 
     revision: int
     operation_id: str
@@ -137,8 +138,8 @@ class ChangedReply(Reply):
     ripple: int
 
 
-def document_reply(here: Asked, bucket: str, one: Document, *, signed: bool) -> DocumentReply:
-    """Return a document as it is shown."""
+def document_reply(here: Context, bucket: str, one: Document, *, signed: bool) -> DocumentReply:
+    """Return a document as JSON; with `signed`, the URLs of its blobs need no key."""
     labels = {name: _label(standing) for name, standing in one.standings.items()}
     first = labels.get(one.field)
     metadata = dict(one.metadata)
@@ -146,8 +147,8 @@ def document_reply(here: Asked, bucket: str, one: Document, *, signed: bool) -> 
         metadata |= standing.enriched
     metadata |= {name: label.label for name, label in labels.items()}
     blobs = blob_replies(here, bucket, one.object_id, one.blobs, signed=signed)
-    shown = [blob for blob in blobs if can_show(blob.media_type)]
-    thumbnail = min(shown, key=lambda blob: blob.sha256 != one.sha256, default=None)
+    pictures = [blob for blob in blobs if can_show(blob.media_type)]
+    thumbnail = min(pictures, key=lambda blob: blob.sha256 != one.sha256, default=None)
     return DocumentReply(
         document_id=one.id,
         collection_id=Kind.COLLECTION.prefix + one.collection,
@@ -177,48 +178,47 @@ def document_reply(here: Asked, bucket: str, one: Document, *, signed: bool) -> 
 
 
 def blob_replies(
-    here: Asked, bucket: str, object_id: str, blobs: Iterable[Blob], *, signed: bool
+    here: Context, bucket: str, object_id: str, blobs: Iterable[Blob], *, signed: bool
 ) -> list[BlobReply]:
-    """Return the blobs of an object as they are shown."""
-    shown = []
-    for blob in blobs:
-        path, params = f"/v1/blobs/{blob.sha256}", {"bucket": bucket, "object": object_id}
-        shown.append(
-            BlobReply(
-                property=blob.property,
-                type=_type(blob.media_type),
-                media_type=blob.media_type,
-                size_bytes=blob.size_bytes,
-                sha256=blob.sha256,
-                url=f"{path}?bucket={bucket}&object={_quoted(object_id)}",
-                presigned_url=here.signed(path, params) if signed else None,
-                details=BlobDetails(
-                    size_bytes=blob.size_bytes, mime_type=blob.media_type, hash=blob.sha256
-                ),
-            )
-        )
-    return shown
+    """Return the blobs of an object as JSON; with `signed`, also URLs that need no key."""
+    return [_blob(here, bucket, object_id, blob, signed=signed) for blob in blobs]
 
 
-def addressed(one: Document, place: str) -> Document:
-    """Return a document whose blobs are at addresses of the server, as `blobs_at` gave them."""
+def _blob(here: Context, bucket: str, object_id: str, blob: Blob, *, signed: bool) -> BlobReply:
+    path, params = f"/v1/blobs/{blob.sha256}", {"bucket": bucket, "object": object_id}
+    return BlobReply(
+        property=blob.property,
+        type=_type(blob.media_type),
+        media_type=blob.media_type,
+        size_bytes=blob.size_bytes,
+        sha256=blob.sha256,
+        url=f"{path}?bucket={bucket}&object={_quoted(object_id)}",
+        presigned_url=here.signed(path, params) if signed else None,
+        details=BlobDetails(
+            size_bytes=blob.size_bytes, mime_type=blob.media_type, hash=blob.sha256
+        ),
+    )
+
+
+def with_blob_urls(one: Document, template: str) -> Document:
+    """Return a document with the server's URLs of its blobs, made from `blob_url_template`."""
     object_id = _quoted(one.object_id)
     blobs = (
-        replace(blob, uri=f"{place.format(sha256=blob.sha256)}&object={object_id}")
+        replace(blob, uri=f"{template.format(sha256=blob.sha256)}&object={object_id}")
         for blob in one.blobs
     )
     return replace(one, blobs=tuple(blobs))
 
 
-def blobs_at(here: Asked, collection: str) -> str:
-    """Return the address of the blobs of a collection, `{sha256}` in it, without the object."""
+def blob_url_template(here: Context, collection: str) -> str:
+    """Return the URL of a collection's blobs, with the place `{sha256}`, without the object."""
     with here.runtime.store.read() as snapshot:
         bucket = str(resource(snapshot, here.row(snapshot, collection).bucket_pk).name)
     return f"{here.base_url}/v1/blobs/{{sha256}}?bucket={bucket}"
 
 
 def changed_reply(changed: Changed) -> dict[str, Any]:
-    """Return what an operation changed, as it is shown."""
+    """Return what an operation changed, as JSON within another reply."""
     return {
         **asdict(changed),
         "operation_id": changed.operation,
@@ -227,7 +227,7 @@ def changed_reply(changed: Changed) -> dict[str, Any]:
 
 
 def operation_reply(changed: Changed) -> ChangedReply:
-    """Return what an operation changed as it is shown by itself."""
+    """Return what an operation changed, as a reply of its own."""
     return ChangedReply(
         revision=changed.revision,
         operation_id=changed.operation,
@@ -237,23 +237,26 @@ def operation_reply(changed: Changed) -> ChangedReply:
 
 
 def etag(value: Any) -> str:
-    """Return what tells one state of a thing from another."""
+    """Return the ETag of a dataclass value: a digest of its content."""
     text = json.dumps(asdict(value), sort_keys=True, default=str)
     return f'"{hashlib.sha256(text.encode()).hexdigest()[:24]}"'
 
 
 def fresh(if_match: str, read: Callable[[], _T]) -> _T | None:
-    """Return the thing as it is, where it is as an ETag says; None where no ETag was given."""
+    """Return what `read` returns if an ETag of `if_match` fits it; None without an ETag.
+
+    Raises Stale where none fits: the value has changed.
+    """
     if not if_match or if_match == "*":
         return None
     now = read()
     if etag(now) not in [tag.strip() for tag in if_match.split(",")]:
-        raise Stale("it has changed since it was read: read it again", {"etag": etag(now)})
+        raise Stale("it has changed since you read it; read it again", {"etag": etag(now)})
     return now
 
 
 def filters_in(query: str | None, body: ListBody | None) -> Any:
-    """Return the filters of a request, from its query as JSON or from its body."""
+    """Return the filters of a request, from its query (as JSON) or else from its body."""
     if query:
         try:
             return read_json(query.encode())
@@ -263,7 +266,7 @@ def filters_in(query: str | None, body: ListBody | None) -> Any:
 
 
 def sort_in(query: str | None, body: ListBody | None) -> Sort:
-    """Return the order that a request asks for."""
+    """Return the sort order of a request, from its query or else from its body."""
     if query:
         return sort_from(query)
     if body is None:
@@ -271,63 +274,39 @@ def sort_in(query: str | None, body: ListBody | None) -> Sort:
     given: Any = body.sort_by or body.sort or body.sorts
     if isinstance(given, Sequence) and not isinstance(given, str):
         if len(given) > 1:
-            raise BadInput(
-                f"there are {len(given)} orders; give one: what is equal keeps its order"
-            )
+            raise BadInput(f"{len(given)} sort orders are given; give one, as the sort is stable")
         given = given[0] if given else None
     if isinstance(given, Mapping):
         name, direction = given.get("field"), given.get("direction")
         if not isinstance(name, str) or not isinstance(direction, str | None):
-            raise BadInput(f"{given!r} is no order; give {{field, direction: asc or desc}}")
+            raise BadInput(f"{given!r} is no sort order; give {{field, direction: asc or desc}}")
         return sort_from(name, direction)
     if given is not None and not isinstance(given, str):
-        raise BadInput(f"{given!r} is no order; give a field, or -field")
+        raise BadInput(f"{given!r} is no sort order; give a field, or -field")
     return sort_from(given) if given else ARRIVAL
 
 
 def _label(standing: Standing) -> LabelReply:
-    return LabelReply(
-        label=standing.label,
-        origin=standing.origin,
-        actor=standing.actor,
-        is_reference=standing.is_reference,
-        answer=standing.answer,
-        suggestion=standing.suggestion,
-        rejected=list(standing.rejected),
-        revision=standing.revision,
-        match=None if standing.origin in _GIVEN else _match(standing),
-    )
+    match = None if standing.origin in _NOT_AUTOMATIC else _match(standing)
+    return LabelReply.of(standing, match=match)
 
 
 def _match(standing: Standing) -> MatchReply:
     decision, has_label = standing.decision, standing.label is not None
-    return MatchReply(
+    return MatchReply.of(
+        decision,
         matched=has_label,
-        confidence=decision.confidence,
-        margin=decision.margin,
-        threshold=decision.threshold,
-        runner_up=decision.runner_up,
         reason=None if has_label or standing.reason is None else standing.reason.value,
         source_document_id=standing.source if has_label else None,
-        policy=decision.policy,
-        taxonomy_version=decision.taxonomy_version,
-        neighbors=[
-            Neighbor(
-                document_id=near.document_id,
-                label=near.label,
-                similarity=near.similarity,
-                share=near.share,
-            )
-            for near in decision.matches
-        ],
+        neighbors=[Neighbor.of(one) for one in decision.matches],
     )
 
 
-def _thumbnail(here: Asked, bucket: str, one: Document, blob: BlobReply, signed: bool) -> str:
+def _thumbnail(here: Context, bucket: str, one: Document, blob: BlobReply, signed: bool) -> str:
     path, view = f"/v1/blobs/{blob.sha256}/thumbnail", view_of(one.attributes)
     if signed:
-        shown = {"view": view} if view else {}
-        return here.signed(path, {"bucket": bucket, "object": one.object_id, **shown})
+        params = {"bucket": bucket, "object": one.object_id}
+        return here.signed(path, params | ({"view": view} if view else {}))
     query = f"?bucket={bucket}&object={_quoted(one.object_id)}"
     return f"{path}{query}&view={_quoted(view)}" if view else path + query
 
@@ -340,6 +319,4 @@ def _type(media_type: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    from urllib.parse import quote
-
     return quote(text, safe="")

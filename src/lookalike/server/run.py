@@ -1,4 +1,4 @@
-"""Running the server: it listens, says where, and ends in order when it is told to."""
+"""Run the server: listen, print the address, and shut down gracefully on a signal."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from lookalike.library.library import Library
 from lookalike.server.app import make_app
 
 _BACKLOG = 2048
-_LAST_S = 2
-"""What ends after the requests and the worker takes no time to speak of."""
+_CLEANUP_S = 2
+"""Time for what ends after the requests and the worker, which is quick."""
 
 
 def run_server(
@@ -30,14 +30,14 @@ def run_server(
     say: Callable[[str], None],
     show: Callable[[str], object] | None = None,
 ) -> None:
-    """Serve until a signal ends it. Raises BadSetting for an address that cannot be listened on.
+    """Serve until a signal arrives. Raises BadSetting for an address that cannot be bound.
 
-    Any address but loopback needs a key. `show` gets the address once it is listened on.
+    Any address but loopback needs a key. `show` gets the URL once the server listens.
     """
     runtime = library.runtime
     access = Access(runtime.store, runtime.settings, runtime.clock)
     check_bind(host, runtime.settings, has_keys=access.has_keys())
-    listener = _listening(host, port)
+    listener = _listen(host, port)
     ending = Ending(at_once=end_at_once)
     app = make_app(
         runtime,
@@ -56,21 +56,21 @@ def run_server(
         lifespan="on",
     )
     server = _Server(config, ending, drain_s=runtime.settings.drain_s)
-    shown = f"[{host}]" if ":" in host else host
-    address = f"http://{shown}:{listener.getsockname()[1]}"
+    name = f"[{host}]" if ":" in host else host
+    address = f"http://{name}:{listener.getsockname()[1]}"
     say(f"Lookalike serves {library.place} at {address}")
     if show is not None:
         threading.Thread(target=show, args=(address,), daemon=True).start()
-    _set_what_is_here_aside()
+    _tune_garbage_collector()
     with listener:
         server.run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
-    """A server that ends in order, with exit code 0, when it is told to, and at once the next time.
+    """A server that shuts down gracefully at the first signal (exit code 0), at once at the second.
 
-    First it goes on for `drain_s` while its readiness says that it leaves; then it listens no more,
-    lets streams end, and waits for requests and for the worker, for no longer than the setting.
+    It first keeps serving for `drain_s` while its readiness check fails. Then it stops listening,
+    ends event streams, and waits for requests and the worker, at most `grace_s` each.
     """
 
     def __init__(self, config: uvicorn.Config, ending: Ending, *, drain_s: int) -> None:
@@ -79,9 +79,9 @@ class _Server(uvicorn.Server):
         self._drain_s = drain_s
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._ending.told(sig, frame)
+        self._ending.on_signal(sig, frame)
         grace_s = self.config.timeout_graceful_shutdown or 0
-        end_after(self._drain_s + 2 * grace_s + _LAST_S)
+        end_after(self._drain_s + 2 * grace_s + _CLEANUP_S)
 
     async def on_tick(self, counter: int) -> bool:
         if self._ending.lasts(self._drain_s):
@@ -89,20 +89,20 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter)
 
 
-def _set_what_is_here_aside() -> None:
-    """Let Python look for reference cycles less often, and never among what lasts till the end.
+def _tune_garbage_collector() -> None:
+    """Search for reference cycles less often, and never among the objects that exist now.
 
-    A request for thousands of objects makes hundreds of thousands, hardly any in a cycle: looking
-    took up to a third of its time.
+    A request for thousands of items creates hundreds of thousands of Python objects, hardly any
+    in a cycle: the search took up to a third of the request's time.
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol is named, so that asyncio knows it and sends what is ready without delay.
+    # With the protocol given, asyncio recognises TCP and sets TCP_NODELAY.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -1,4 +1,4 @@
-"""The shapes of bodies and answers that all routes share."""
+"""What the routes share: strict JSON, base classes of bodies and replies, paging of lists."""
 
 from __future__ import annotations
 
@@ -21,30 +21,35 @@ from lookalike.errors import BadInput
 
 # --- strict JSON: UTF-8, each key once, finite numbers -------------------------------------------
 
-_DIGITS = bytes.maketrans(b"023456789E", b"111111111e")
-_LONG = (b"1" * 300, b"e111", b"e+111")
-"""What a number that is too large has in it when all its digits are ones, or a text."""
+_DIGITS_TO_ONES = bytes.maketrans(b"023456789E", b"111111111e")
+_MAYBE_TOO_LARGE = (b"1" * 300, b"e111", b"e+111")
+"""With all digits turned to ones, a body with a too large number has one of these in it."""
 
 _VECTOR = re.compile(rb"\[[-+.0-9eE, ]{64,}\]")
-"""What may be left out of a search for keys, for speed."""
+"""A list of numbers has no keys, so the search for repeated keys skips it, for speed."""
 
 
 def read_json(data: bytes) -> Any:
-    """Return what JSON says. Raises ValueError, with the reason, for what is none or ambiguous."""
+    """Parse JSON. Raises ValueError, with the reason, for invalid or ambiguous JSON."""
     value = from_json(data, allow_inf_nan=False)
-    digits = data.translate(_DIGITS)
-    if any(part in digits for part in _LONG):
-        json.loads(data, object_pairs_hook=_once, parse_float=_held, parse_int=_held)
+    ones = data.translate(_DIGITS_TO_ONES)
+    if any(part in ones for part in _MAYBE_TOO_LARGE):
+        json.loads(
+            data,
+            object_pairs_hook=_check_unique,
+            parse_float=_check_finite,
+            parse_int=_check_finite,
+        )
         return value
     try:
-        json.loads(_VECTOR.sub(b"[]", data), object_pairs_hook=_once)
-    except ValueError:  # or two texts differed in what looks like vectors
-        json.loads(data, object_pairs_hook=_once)
+        json.loads(_VECTOR.sub(b"[]", data), object_pairs_hook=_check_unique)
+    except ValueError:  # a repeated key, or keys that differ only in what looks like a vector
+        json.loads(data, object_pairs_hook=_check_unique)
     return value
 
 
-def _once(pairs: list[tuple[str, Any]]) -> None:
-    """Look for a key that is given twice: each reader would take another one."""
+def _check_unique(pairs: list[tuple[str, Any]]) -> None:
+    """Raise ValueError for a repeated key: parsers differ in which of its values they take."""
     names = {name for name, _ in pairs}
     if len(names) < len(pairs):
         given = [name for name, _ in pairs]
@@ -52,7 +57,7 @@ def _once(pairs: list[tuple[str, Any]]) -> None:
         raise ValueError(f"the key {twice[:80]!r} is given twice")
 
 
-def _held(text: str) -> None:
+def _check_finite(text: str) -> None:
     if not math.isfinite(float(text)):
         raise ValueError(f"the number {text[:40]}{'…' if len(text) > 40 else ''} is too large")
 
@@ -78,26 +83,26 @@ IdempotencyKey = Annotated[
     Header(
         alias="Idempotency-Key",
         max_length=100,
-        description="a name for this request: sent again under it, it is done once",
+        description="a name for this request: a repeated request with it returns the first result",
     ),
 ]
-IfMatch = Annotated[str, Header(alias="If-Match", description="the ETag that was read")]
+IfMatch = Annotated[str, Header(alias="If-Match", description="the ETag of the state you read")]
 Wait = Annotated[
     float | None,
-    Query(ge=0, le=60, description="answer after the work that this causes, for so many seconds"),
+    Query(ge=0, le=60, description="wait up to so many seconds for the work that this causes"),
 ]
-Presigned = Annotated[bool, Query(description="give addresses of the blobs that need no key")]
+Presigned = Annotated[bool, Query(description="include URLs of the blobs that need no key")]
 
 
 class Body(BaseModel):
-    """The body of a request: an unknown key is refused, naming those that are known.
+    """The body of a request. An unknown key is an error that lists the known ones.
 
-    Nothing is turned into another type: neither `true` nor "1" is the number 1.
+    Pydantic's strict mode converts no types: neither `true` nor "1" is the number 1.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, ser_json_inf_nan="null")
     idle: ClassVar[frozenset[str]] = frozenset()
-    """Keys that the published client sends, and that mean nothing here."""
+    """Keys that the Mixpeek client sends and the server ignores."""
 
     @model_validator(mode="before")
     @classmethod
@@ -115,9 +120,13 @@ class Body(BaseModel):
             )
         return {key: value for key, value in data.items() if key in known}
 
+    def arguments(self, key: str) -> dict[str, Any]:
+        """Return the body as arguments of its verb; without an own `op_id`, that is the `key`."""
+        return {**dict(self), "op_id": getattr(self, "op_id", "") or key}
+
 
 class OpenBody(Body):
-    """A body whose other keys are fields of metadata, beside or instead of `metadata`."""
+    """A body whose unknown keys are metadata fields, in addition to `metadata`."""
 
     model_config = ConfigDict(extra="allow")
     metadata: dict[str, Any] | None = None
@@ -130,21 +139,27 @@ class OpenBody(Body):
         return {key: value for key, value in data.items() if key not in cls.idle}
 
     def all_metadata(self) -> dict[str, Any]:
-        """Return the metadata of both places; what is said twice must be the same."""
+        """Return the metadata of both places. Raises BadInput where they contradict each other."""
         flat = dict(self.model_extra or {})
         given = self.metadata or {}
         for name in flat.keys() & given:
             if flat[name] != given[name]:
-                raise BadInput(f"{name!r} is given twice, and not the same; give it once")
+                raise BadInput(f"{name!r} is given twice, with different values; give it once")
         return {**given, **flat}
 
 
 class Reply(BaseModel):
-    """An answer."""
+    """The body of a response."""
+
+    @classmethod
+    def of(cls, source: object, **fields: Any) -> Self:
+        """Return a reply with these `fields`; the others are the same attributes of `source`."""
+        names = cls.model_fields.keys() - fields
+        return cls(**fields, **{name: getattr(source, name) for name in names})
 
 
 class Pagination(Reply):
-    """Where a page lies; `next_cursor` leads to the next one."""
+    """The position of a page; send `next_cursor` as `cursor` to get the next page."""
 
     page: int
     page_size: int
@@ -156,7 +171,7 @@ class Pagination(Reply):
 
 
 class ErrorDetail(Reply):
-    """What went wrong: `code` is stable, `message` says what to do."""
+    """An error: `code` is stable, `message` says what to do."""
 
     code: str
     type: str
@@ -165,7 +180,7 @@ class ErrorDetail(Reply):
 
 
 class ErrorReply(Reply):
-    """Every error."""
+    """The body of every error response."""
 
     status: int
     success: bool
@@ -173,14 +188,14 @@ class ErrorReply(Reply):
 
 
 class Deleted(Reply):
-    """That something is gone."""
+    """Confirms that something was deleted."""
 
     success: bool = True
     message: str
 
 
 class ListBody(Body):
-    """What a list may be asked for, where not all is said in the query."""
+    """Filters, order and page of a list, in the body; the query can give them, too."""
 
     idle: ClassVar = frozenset({"include_system", "return_vectors", "namespace_id", "stats"})
     filters: Any = None
@@ -199,7 +214,7 @@ class ListBody(Body):
 
 
 class Paged:
-    """Which page is asked for, from query and body; the query counts first."""
+    """The requested page, from query and body; the query takes precedence."""
 
     def __init__(
         self,
@@ -211,7 +226,7 @@ class Paged:
         next_cursor: str | None = None,
         after: str | None = None,
         include_total: Annotated[
-            bool | None, Query(description=f"count all; else only up to {MAX_COUNT:,} are counted")
+            bool | None, Query(description=f"count all rows; otherwise at most {MAX_COUNT:,}")
         ] = None,
     ) -> None:
         self.size = limit or page_size
@@ -221,7 +236,7 @@ class Paged:
         self.include_total = include_total
 
     def of(self, body: ListBody | None) -> Self:
-        """Return the page with what a body adds."""
+        """Fill in from a body what the query left out, and the default size; return self."""
         if body is not None:
             self.size = self.size or body.page_size or body.limit
             self.page = self.page or body.page
@@ -234,17 +249,17 @@ class Paged:
 
     @property
     def start(self) -> int:
-        """Return how many rows come before the page, where it is not given by a cursor."""
+        """Return the number of rows before the page; a cursor overrides it."""
         size = self.size or DEFAULT_PAGE
         return self.offset or ((self.page or 1) - 1) * size
 
     @property
     def count_at_most(self) -> int | None:
-        """Return up to how many rows are counted; None where the total is asked for."""
+        """Return the number of rows at which counting stops; None to count all."""
         return None if self.include_total else MAX_COUNT
 
     def pagination(self, next_cursor: str | None, total: int | None) -> Pagination:
-        """Return how the page is described."""
+        """Return the pagination of the reply."""
         size = self.size or DEFAULT_PAGE
         counted = total if self.include_total else None
         return Pagination(
@@ -258,16 +273,19 @@ class Paged:
     def of_list(
         self, rows: Sequence[_Item], place: Callable[[_Item], int]
     ) -> tuple[list[_Item], Pagination]:
-        """Return one page of a short list that is there as a whole; `place` tells its rows apart.
+        """Return one page of a list in memory; `place` gives each row a unique number.
 
-        A cursor names the last row that was shown: rows that come or go move no others, where the
-        rows are in the order of `place`; in another order as long as that row is there.
+        A cursor names the last row of the previous page, so added or deleted rows shift no others:
+        always if the list is sorted by `place`; in another order while that row exists.
         """
         start, size = self.start, self.size or DEFAULT_PAGE
         if self.cursor:
             given = re.fullmatch(r"(-?[0-9]{1,18})\.([0-9]{1,9})", self.cursor)
             if given is None:
-                raise BadInput(f"{self.cursor[:80]!r} is no cursor of this list; begin again")
+                raise BadInput(
+                    f"{self.cursor[:80]!r} is not a cursor of this list; send the next_cursor of a "
+                    "reply, or start without a cursor"
+                )
             start = _after([place(row) for row in rows], int(given[1]), int(given[2]))
         end = start + size
         more = f"{place(rows[end - 1])}.{end - 1}" if end < len(rows) else None
@@ -275,7 +293,7 @@ class Paged:
 
 
 def _after(places: Sequence[int], last: int, index: int) -> int:
-    """Return where a list goes on after a row, which was at `index` when it was shown."""
+    """Return the index after the row `last`, which was at `index` in the previous page."""
     if last in places:
         return places.index(last) + 1
     in_order = all(before <= after for before, after in pairwise(places))
@@ -286,15 +304,15 @@ Pages = Annotated[Paged, Depends()]
 
 
 def whole_number(text: str) -> int | None:
-    """Return the whole number, of at most 18 digits, that a text is; None for any other text."""
+    """Parse a whole number of at most 18 digits; return None for any other text."""
     return int(text) if _WHOLE.fullmatch(text) else None
 
 
 class JsonRequest(Request):
-    """A request whose JSON is read strictly."""
+    """A request whose JSON is parsed strictly, by `read_json`."""
 
     async def json(self) -> Any:
-        """Return the body. Raises HTTPException (400) where it is no JSON."""
+        """Return the parsed body. Raises HTTPException (400) for invalid JSON."""
         body = await self.body()
         try:
             return read_json(body)
@@ -302,35 +320,35 @@ class JsonRequest(Request):
             raise HTTPException(400, f"the body is not JSON: {error}; send UTF-8 JSON") from error
 
     def check_type(self) -> None:
-        """Raise HTTPException (415) where a body comes that does not say it is JSON."""
+        """Raise HTTPException (415) for a body whose Content-Type is not JSON."""
         has_body = self.headers.get("content-length", "0") != "0"
         if not has_body and "transfer-encoding" not in self.headers:
             return
         given = self.headers.get("content-type", "")
         if not _JSON.fullmatch(given.partition(";")[0].strip().lower()):
-            said = f"is {given[:80]!r}" if given else "has no Content-Type"
-            raise HTTPException(415, f"the body {said}; send Content-Type: application/json")
+            found = f"is {given[:80]!r}" if given else "has no Content-Type"
+            raise HTTPException(415, f"the body {found}; send Content-Type: application/json")
 
 
 class JsonRoute(APIRoute):
-    """A route that reads JSON strictly."""
+    """A FastAPI route that parses JSON strictly."""
 
     def get_route_handler(self) -> Callable[[Request], Any]:
-        """Return what answers a request."""
+        """Return FastAPI's handler, wrapped to get a JsonRequest."""
         handler = super().get_route_handler()
 
-        async def answered(request: Request) -> Response:
-            asked = JsonRequest(request.scope, request.receive)
+        async def handle(request: Request) -> Response:
+            strict = JsonRequest(request.scope, request.receive)
             if self.body_field is not None:
-                asked.check_type()
-            response: Response = await handler(asked)
+                strict.check_type()
+            response: Response = await handler(strict)
             return response
 
-        return answered
+        return handle
 
 
 class ValueCount(Reply):
-    """A value and how many documents have it."""
+    """A value, and the number of documents with it."""
 
     value: Any
     count: int

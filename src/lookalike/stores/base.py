@@ -46,9 +46,9 @@ class Packed:
 
         None if one of them is not in this space.
         """
-        place = np.searchsorted(self.slots, slots)
-        here = np.append(self.slots, -1)[place] == slots
-        return np.where(slots < 0, slots, place) if np.all(here | (slots < 0)) else None
+        new = np.searchsorted(self.slots, slots)
+        found = np.append(self.slots, -1)[new] == slots
+        return np.where(slots < 0, slots, new) if np.all(found | (slots < 0)) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,8 +243,8 @@ class Store(Readable, Protocol):
         """
         ...
 
-    def follow(self, tell: Callable[[], None]) -> Following | None:
-        """Call `tell`, in another thread, whenever any process may have committed.
+    def follow(self, notify: Callable[[], None]) -> Following | None:
+        """Call `notify`, in another thread, whenever any process may have committed.
 
         None if the engine does not report commits: poll instead.
         """
@@ -254,11 +254,11 @@ class Store(Readable, Protocol):
         """Checkpoint the write-ahead log, so that it keeps no erased data."""
         ...
 
-    def compact(self, tell: Callable[[int, int], None]) -> Compaction:
+    def compact(self, progress: Callable[[int, int], None]) -> Compaction:
         """Free unused space; writers wait, readers continue.
 
-        `tell` is called with the amount done and the total. After an interruption, or if the disk
-        is full (StoreUnwritable), the store is either unchanged or fully compacted.
+        `progress` gets the amount done and the total. After an interruption, or if the disk is full
+        (StoreUnwritable), the store is either unchanged or fully compacted.
         """
         ...
 
@@ -306,7 +306,7 @@ def one_of(column: ColumnElement[int], pks: Iterable[int]) -> ColumnElement[bool
     return column.in_(bindparam(None, values, expanding=True, literal_execute=True))
 
 
-def in_force(space: FromClause, collection_pk: Any) -> ColumnElement[bool]:
+def is_current_space(space: FromClause, collection_pk: Any) -> ColumnElement[bool]:
     """Return the condition that a row of `space` is the current space of a collection.
 
     `collection_pk` is a number, or the column of a table to be joined.

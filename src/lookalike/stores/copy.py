@@ -24,7 +24,7 @@ from lookalike.stores.base import Snapshot, StoredSpace, Txn, stored_space
 from lookalike.stores.open import OpenedStore, StoreAddress
 
 _PAGE_ROWS = 5000
-_OWN = ("schema_version", "store_id", "erasures")
+_OWN_KEYS = ("schema_version", "store_id", "erasures")
 """The keys in `meta` that each store has for itself."""
 _RESET: dict[str, Any] = {"next_slot": 0, "generation": 0}
 
@@ -52,16 +52,16 @@ def copy_store(source: str, target: str, *, blobs: str = "", progress: Progress 
     is not empty, BadSetting if it has no place for stored bytes, StoreUnreachable if these cannot
     be read or written, StoreCorrupt if the copy differs.
     """
-    origin, goal = StoreAddress(source), StoreAddress(target)
-    if not origin.is_there():
-        raise NotAStore(f"there is no store in {origin.shown()!r}; name the one to be copied")
-    if origin.shown() == goal.shown():
-        raise BadInput(f"{origin.shown()!r} cannot be copied onto itself; name another place")
+    copied, copy = StoreAddress(source), StoreAddress(target)
+    if not copied.is_there():
+        raise NotAStore(f"there is no store in {copied.shown()!r}; name the one to copy")
+    if copied.shown() == copy.shown():
+        raise BadInput(f"{copied.shown()!r} cannot be copied onto itself; name another target")
     with ExitStack() as stack:
-        elsewhere = {"LOOKALIKE_BLOBS": blobs} if blobs else {}
-        there = _opened(origin, os.environ, stack)
-        here = _opened(goal, {**os.environ, **elsewhere}, stack)
-        return _Copying(there, here, progress).run()
+        override = {"LOOKALIKE_BLOBS": blobs} if blobs else {}
+        from_store = _opened(copied, os.environ, stack)
+        to_store = _opened(copy, {**os.environ, **override}, stack)
+        return _Copying(from_store, to_store, progress).run()
 
 
 def _opened(
@@ -82,8 +82,8 @@ class _Copying:
         target: tuple[OpenedStore, Blobs],
         progress: Progress,
     ) -> None:
-        self._source, self._kept = source
-        self._target, self._keep = target
+        self._source, self._source_blobs = source
+        self._target, self._target_blobs = target
         self._progress = progress
         self._done = self._total = 0
 
@@ -127,13 +127,13 @@ class _Copying:
     def _copy_blobs(self, snapshot: Snapshot) -> tuple[int, tuple[str, ...]]:
         """Copy stored bytes, before the rows that name them; return missing ones, too."""
         count, missing = 0, []
-        for blob in _kept_blobs(snapshot):
+        for blob in _stored_blobs(snapshot):
             try:
-                data = self._kept.read(blob)
+                data = self._source_blobs.read(blob)
             except BadContent:
                 missing.append(blob.uri)
                 continue
-            self._keep.keep(data)
+            self._target_blobs.keep(data)
             count += 1
         return count, tuple(sorted(missing))
 
@@ -175,7 +175,7 @@ def _check_empty(txn: Txn, target: OpenedStore) -> None:
     for table in _tables():
         if any(_pages(txn, table)):
             raise Conflict(
-                f"{target.shown} holds something already (table {table.name}); copy to a new place"
+                f"{target.shown} is not empty (table {table.name}); copy to another target"
             )
 
 
@@ -184,7 +184,7 @@ def _pages(snapshot: Snapshot, table: Table) -> Iterator[Sequence[Row[Any]]]:
     keys = list(table.primary_key)
     query = select(table).order_by(*keys)
     if table is schema.meta:
-        query = query.where(table.c.key.not_in(_OWN))
+        query = query.where(table.c.key.not_in(_OWN_KEYS))
     page = snapshot.rows(query.limit(_PAGE_ROWS))
     while page:
         yield page
@@ -198,7 +198,7 @@ def _stored(table: Table, row: Row[Any]) -> dict[str, Any]:
     return values | _RESET if table is schema.space else values
 
 
-def _kept_blobs(snapshot: Snapshot) -> Iterator[Blob]:
+def _stored_blobs(snapshot: Snapshot) -> Iterator[Blob]:
     """Yield the blobs that objects and uploads have in the store, each once."""
     seen = set()
     for table, column in ((schema.object_, "blobs"), (schema.upload, "blob")):
@@ -213,5 +213,5 @@ def _kept_blobs(snapshot: Snapshot) -> Iterator[Blob]:
 
 def _differs(target: OpenedStore, what: str) -> StoreCorrupt:
     return StoreCorrupt(
-        f"the copy in {target.shown} differs from what was copied: {what}; remove it and copy again"
+        f"the copy in {target.shown} differs from the source: {what}; remove it and copy again"
     )

@@ -18,28 +18,29 @@ def prepare(path: Path, *, mounts: Path = Path("/proc/mounts")) -> None:
     StoreCorrupt if the database of a store is missing.
     """
     if path.exists() and not path.is_dir():
-        raise NotAStore(f"{path} is a file; a store is a directory: name another place")
+        raise NotAStore(f"{path} is a file; a store is a directory: name another path")
     if path.is_dir() and _foreign({entry.name for entry in path.iterdir()}):
         raise NotAStore(
-            f"{path} holds other files and no store; name an empty or a new directory, "
-            "or the one that holds lookalike.db"
+            f"{path} has other files and no store; name an empty or a new directory, "
+            "or the one with lookalike.db"
         )
     if any(path.glob("vectors/*.f16")) and not (path / "lookalike.db").exists():
         raise StoreCorrupt(
-            f"{path} holds vectors and no lookalike.db to tell whose they are; restore it from a "
-            "backup, or name an empty directory"
+            f"{path} has vectors but no lookalike.db; restore it from a backup, or name an empty "
+            "directory"
         )
     try:
         for folder in ("vectors", "blobs", "cache"):
             (path / folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreUnwritable(
-            f"cannot make a store in {path}: {error.strerror}; choose a place you can write to"
+            f"cannot create a store in {path}: {error.strerror}; choose a directory that you can "
+            "write to"
         ) from error
     system = _file_system(path, mounts)
     if system in _NETWORK_FILE_SYSTEMS:
         raise StoreUnwritable(
-            f"{path} is on a network file system ({system}), where locks cannot be trusted; "
+            f"{path} is on a network file system ({system}), where locks are not reliable; "
             "use a local disk, or a PostgreSQL store for sharing"
         )
 
@@ -51,7 +52,7 @@ def open_lock(path: Path) -> int:
     except OSError as error:
         raise StoreUnwritable(
             f"{path} cannot be written ({error.strerror}): make it writable, or copy the store to "
-            "a place that is"
+            "a directory that is"
         ) from error
 
 
@@ -61,34 +62,34 @@ def _foreign(names: set[str]) -> bool:
     One listing decides, because another process may be creating the same store, and SQLite writes
     its journal before the database.
     """
-    ours = {"vectors", "blobs", "cache", "logs", "write.lock", "lookalike.toml"}
+    own = {"vectors", "blobs", "cache", "logs", "write.lock", "lookalike.toml"}
     return "lookalike.db" not in names and any(
-        name not in ours and not name.startswith("lookalike.db-") for name in names
+        name not in own and not name.startswith("lookalike.db-") for name in names
     )
 
 
 def _file_system(path: Path, mounts: Path) -> str:
     if not mounts.exists():
         return ""
-    best, system = "", ""
+    mount, system = "", ""
     real = str(path.resolve())
     for line in mounts.read_text("utf-8", "replace").splitlines():
         point, kind = (_unescaped(field) for field in line.split()[1:3])
         inside = real == point or real.startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= len(best):
-            best, system = point, kind
+        if inside and len(point) >= len(mount):
+            mount, system = point, kind
     return system
 
 
 def _unescaped(field: str) -> str:
-    """Return a field of the mount table with its blanks, which are escaped as octal numbers."""
+    """Return a field of the mount table with its spaces, which are escaped as octal numbers."""
     return re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), field)
 
 
 def check_open(path: Path, *, closed: bool) -> None:
     """Raise StoreClosed if the store in a directory was closed."""
     if closed:
-        raise StoreClosed(f"{path}: the store was closed; open it again to go on")
+        raise StoreClosed(f"{path}: the store is closed; open it again")
 
 
 def erase_vectors_but(path: Path, names: set[str]) -> None:

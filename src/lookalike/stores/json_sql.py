@@ -31,7 +31,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import NullType, TypeDecorator, TypeEngine
 
 _NUMBER, _TEXT = "1", "2"
-_HEX, _TURNED = "0123456789abcdef", "fedcba9876543210"
+_HEX, _INVERTED = "0123456789abcdef", "fedcba9876543210"
 _BITS = 16
 _LARGEST = 2**63
 """Larger numbers are doubles, as in SQLite."""
@@ -102,7 +102,7 @@ FUNCTIONS = (
     END $$
     """,
 )
-"""Made in the schema of a PostgreSQL store."""
+"""The SQL functions that a PostgreSQL store has in its schema."""
 
 
 class Path(TypeDecorator[Sequence[str]]):
@@ -123,7 +123,7 @@ class Path(TypeDecorator[Sequence[str]]):
 
 
 class SortKey(TypeDecorator[Any]):
-    """A value of any kind: itself, or a text that sorts in the same order."""
+    """A value of any type: itself, or a text that sorts in the same order."""
 
     impl = NullType
     cache_ok = True
@@ -137,7 +137,7 @@ class SortKey(TypeDecorator[Any]):
         return key_of(value) if _is_postgres(dialect) and value is not None else value
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
-        """Return a value as it was given; true is 1."""
+        """Return the original value of a key; true is 1."""
         return value_of(value) if _is_postgres(dialect) and value is not None else value
 
     def coerce_compared_value(self, _op: Any, _value: Any) -> TypeEngine[Any]:
@@ -152,9 +152,9 @@ def key_of(value: str | float) -> str:
     if abs(value) >= _LARGEST:
         value = _double(value)
     bits = struct.pack(">d", value or 0.0).hex()
-    turned = dict(zip(_HEX, _TURNED, strict=True))
+    inverted = dict(zip(_HEX, _INVERTED, strict=True))
     first = _HEX[(int(bits[0], 16) + 8) % 16]
-    bits = "".join(turned[one] for one in bits) if value < 0 else first + bits[1:]
+    bits = "".join(inverted[digit] for digit in bits) if value < 0 else first + bits[1:]
     digits = str(int(value)) if isinstance(value, int) else _digits(value)
     return _NUMBER + bits + digits
 
@@ -192,7 +192,7 @@ class _JsonElement(FunctionElement[Any]):
 
 
 class json_kind(_JsonElement):  # noqa: N801 as functions are named in SQL
-    """Its kind: null, true, false, integer, real, text, array or object."""
+    """Its type: null, true, false, integer, real, text, array or object."""
 
     inherit_cache = True
     type = Text()
@@ -202,7 +202,7 @@ class json_kind(_JsonElement):  # noqa: N801 as functions are named in SQL
 
 
 class json_key(_JsonElement):  # noqa: N801
-    """The value itself, of any kind, for sorting, grouping and comparing."""
+    """The value itself, of any type, for sorting, grouping and comparing."""
 
     inherit_cache = True
     type = SortKey()
@@ -269,9 +269,9 @@ class json_has(FunctionElement[bool]):  # noqa: N801
 @compiles(json_has, "sqlite")
 def _has_in_sqlite(element: json_has, compiler: SQLCompiler, **kw: Any) -> str:
     column, path, kind, value = (compiler.process(one, **kw) for one in element.clauses)
-    alike = {"'number'": "'integer', 'real'", "'text'": "'text'", "'boolean'": "'true', 'false'"}
-    same = f"member.type IN ({alike[kind]}) AND member.value = {value}"
-    return f"EXISTS (SELECT 1 FROM json_each({column}, {path}) AS member WHERE {same})"
+    types = {"'number'": "'integer', 'real'", "'text'": "'text'", "'boolean'": "'true', 'false'"}
+    equal = f"member.type IN ({types[kind]}) AND member.value = {value}"
+    return f"EXISTS (SELECT 1 FROM json_each({column}, {path}) AS member WHERE {equal})"
 
 
 @compiles(json_has, "postgresql")

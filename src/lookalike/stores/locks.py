@@ -29,7 +29,9 @@ class FairLock:
     @contextmanager
     def taken(self, *, first: bool = False) -> Iterator[None]:
         """Hold the lock inside. Not reentrant."""
-        assert self._holder != threading.get_ident(), "a turn inside a turn would wait for itself"
+        assert self._holder != threading.get_ident(), (
+            "the lock is not reentrant: this thread would wait for itself"
+        )
         self._take(self._first if first else self._others)
         self._holder = threading.get_ident()
         try:
@@ -38,30 +40,30 @@ class FairLock:
             self._holder = None
             self._pass_on()
 
-    def _take(self, line: deque[threading.Lock]) -> None:
-        turn = threading.Lock()
-        turn.acquire()
+    def _take(self, queue: deque[threading.Lock]) -> None:
+        ticket = threading.Lock()
+        ticket.acquire()
         with self._guard:
             if not self._taken:
                 self._taken = True
                 return
-            line.append(turn)
+            queue.append(ticket)
         try:
-            turn.acquire()
+            ticket.acquire()
         except BaseException:  # a signal: leave the queue, or pass on the lock just granted
             with self._guard:
-                given = turn not in line
-                if not given:
-                    line.remove(turn)
-            if given:
+                granted = ticket not in queue
+                if not granted:
+                    queue.remove(ticket)
+            if granted:
                 self._pass_on()
             raise
 
     def _pass_on(self) -> None:
         with self._guard:
-            line = self._first or self._others
-            if line:
-                line.popleft().release()
+            queue = self._first or self._others
+            if queue:
+                queue.popleft().release()
             else:
                 self._taken = False
 
@@ -82,8 +84,8 @@ class OncePerKey(Generic[_K, _V]):
         if key in self._made:
             return self._made[key]
         with self._guard:
-            turns = self._locks.setdefault(key, FairLock())
-        with turns.taken():
+            lock = self._locks.setdefault(key, FairLock())
+        with lock.taken():
             if key not in self._made:
                 self._made[key] = make()
             return self._made[key]

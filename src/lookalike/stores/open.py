@@ -85,33 +85,33 @@ class StoreAddress:
             root = Path(self.given)
             embedded = SqliteStore(root)
             own = root / "blobs"
-            return OpenedStore(embedded, root, _beside(own, embedded, settings.blobs), self.given)
+            return OpenedStore(embedded, root, _layered(own, embedded, settings.blobs), self.given)
         _check_extra()
         from lookalike.stores.postgres.engine import address_of
         from lookalike.stores.postgres.store import PostgresStore
 
         store = PostgresStore(address_of(self.given), settings.cache or _user_caches(environment))
-        kept = None if settings.blobs is None else _storage(store, settings.blobs)
-        return OpenedStore(store, store.root, kept, store.place)
+        storage = None if settings.blobs is None else _storage(store, settings.blobs)
+        return OpenedStore(store, store.root, storage, store.place)
 
 
-def _beside(own: Path, store: Store, named: Path | str | None) -> Storage:
+def _layered(own: Path, store: Store, setting: Path | str | None) -> Storage:
     """Return the storage of bytes for a store in a directory: `own`, or the one of the setting."""
     inside = DirectoryStorage(own)
-    if named is None or (isinstance(named, Path) and named.resolve() == own.resolve()):
+    if setting is None or (isinstance(setting, Path) and setting.resolve() == own.resolve()):
         return inside
-    return LayeredStorage(_storage(store, named), inside)
+    return LayeredStorage(_storage(store, setting), inside)
 
 
-def _storage(store: Store, named: Path | str) -> Storage:
+def _storage(store: Store, setting: Path | str) -> Storage:
     """Return the storage of the setting, with a folder of this store's own.
 
     So stores with the same setting share no bytes, and erasing in one does not affect another.
     """
-    own = _identity(store)
-    if isinstance(named, Path):
-        return DirectoryStorage(named / own)
-    return ObjectStorage(f"{named}/{own}")
+    folder = _identity(store)
+    if isinstance(setting, Path):
+        return DirectoryStorage(setting / folder)
+    return ObjectStorage(f"{setting}/{folder}")
 
 
 def _identity(store: Store) -> str:
@@ -130,15 +130,15 @@ def _identity(store: Store) -> str:
 
 def _check_extra() -> None:
     try:
-        import psycopg  # noqa: F401 whether it is there
+        import psycopg  # noqa: F401 whether it is installed
     except ImportError as error:
         raise MissingExtra.named("a store in PostgreSQL", "postgres") from error
 
 
 def _user_caches(environment: Mapping[str, str]) -> Path:
     """Return the directory of the user's caches."""
-    named = environment.get("XDG_CACHE_HOME")
-    if named:
-        return Path(named) / "lookalike"
-    usual = "Library/Caches" if sys.platform == "darwin" else ".cache"
-    return Path.home() / usual / "lookalike"
+    directory = environment.get("XDG_CACHE_HOME")
+    if directory:
+        return Path(directory) / "lookalike"
+    default = "Library/Caches" if sys.platform == "darwin" else ".cache"
+    return Path.home() / default / "lookalike"

@@ -65,21 +65,21 @@ class TableSnapshot(ABC):
 
     def known_slots(self, space: StoredSpace, document_pks: Ids) -> Ids:
         """Return the slots (m,) of the documents that have one, by rising pk."""
-        return self._held(space, document_pks)[:, 1]
+        return self._pks_and_slots(space, document_pks)[:, 1]
 
     def slots_of(self, space: StoredSpace, document_pks: Ids) -> Ids:
         """Return the slots (n,) of documents in the order asked. Raises NotFound without one."""
-        pairs = self._held(space, document_pks)
+        pairs = self._pks_and_slots(space, document_pks)
         absent = document_pks[~np.isin(document_pks, pairs[:, 0])]
         if len(absent):
             raise NotFound(f"document {absent[0]} has no vector in {space.name}")
         return np.asarray(pairs[np.searchsorted(pairs[:, 0], document_pks), 1])
 
-    def _held(self, space: StoredSpace, document_pks: Ids) -> Ids:
+    def _pks_and_slots(self, space: StoredSpace, document_pks: Ids) -> Ids:
         """Return pk and slot (m, 2) of the documents that have one, by rising pk."""
         table = schema.embedding
         query = select(table.c.document_pk, table.c.slot).order_by(table.c.document_pk)
         query = query.where(table.c.space_pk == space.pk)
         chosen = conditions(table.c.document_pk, document_pks)
-        held = [self.numbers(query.where(condition)) for condition in chosen]
-        return np.concatenate([np.empty((0, 2), np.int64), *held])
+        pairs = [self.numbers(query.where(condition)) for condition in chosen]
+        return np.concatenate([np.empty((0, 2), np.int64), *pairs])

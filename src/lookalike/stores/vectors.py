@@ -114,17 +114,19 @@ class VectorFile:
 
     def erase(self, slots: NDArray[np.int64]) -> None:
         """Overwrite the rows of `slots` with zeros, here and in the sidecar."""
-        nothing = np.zeros((1, self._dimension), np.float16)
-        row = nothing.tobytes()
+        zeros = np.zeros((1, self._dimension), np.float16)
+        row = zeros.tobytes()
         _write(self._path, [(slot * len(row), row) for slot in slots.tolist()])
-        self._write_sidecar(slots.tolist(), *quantise(nothing))
+        self._write_sidecar(slots.tolist(), *quantise(zeros))
 
     def remains(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return those of `slots` whose row is not erased."""
-        within = slots[slots < _size(self._path) // (2 * self._dimension)]
-        rows = self.rows(int(within.max()) + 1 if len(within) else 0)
-        parts = (within[start : start + _SCAN_ROWS] for start in range(0, len(within), _SCAN_ROWS))
-        return np.concatenate([within[:0], *(part[rows[part].any(axis=1)] for part in parts)])
+        in_file = slots[slots < _size(self._path) // (2 * self._dimension)]
+        rows = self.rows(int(in_file.max()) + 1 if len(in_file) else 0)
+        parts = (
+            in_file[start : start + _SCAN_ROWS] for start in range(0, len(in_file), _SCAN_ROWS)
+        )
+        return np.concatenate([in_file[:0], *(part[rows[part].any(axis=1)] for part in parts)])
 
     def blank(self, count: int) -> NDArray[np.int64]:
         """Return those of the first `count` slots whose row is erased or was never written."""
@@ -136,7 +138,7 @@ class VectorFile:
         try:
             codes = self._map(self._codes_path, np.dtype(np.int8), count, self._dimension)
             return codes, self._map(self._bounds_path, np.dtype(np.float32), count, 2)
-        except (FileNotFoundError, StoreCorrupt):  # the cache was emptied at this moment
+        except (FileNotFoundError, StoreCorrupt):  # another process has just emptied the cache
             return quantise(self.rows(count))
 
     def _complete_sidecar(self, count: int) -> None:
@@ -167,7 +169,7 @@ class VectorFile:
     def _too_short(self, path: Path, rows: int) -> StoreCorrupt:
         whole = _size(self._path) // (2 * self._dimension)
         return StoreCorrupt(
-            f"{path.name} holds {whole} vectors but the database names {rows}; "
+            f"{path.name} has {whole} vectors, but the database has {rows}; "
             "restore the file from a backup, or extract the collection again"
         )
 
@@ -328,10 +330,10 @@ class Mirror:
         count = len(self)
         slots = np.unique(np.linspace(0, count - 1, min(count, _PROBES)).astype(np.int64))
         if count:
-            there, vectors = fetch(in_list(np.append(slots, np.arange(count - 4, count))))
-            here = np.asarray(self._file.rows(count)[there])
-            known = np.flatnonzero(here.any(axis=1))
-            if not np.array_equal(here[known], vectors[known]):
+            found, vectors = fetch(in_list(np.append(slots, np.arange(count - 4, count))))
+            local = np.asarray(self._file.rows(count)[found])
+            known = np.flatnonzero(local.any(axis=1))
+            if not np.array_equal(local[known], vectors[known]):
                 for path in (self._path, *self._cache.glob(f"{self._path.stem}.*")):
                     path.unlink(missing_ok=True)
                 self._file = VectorFile(self._path, self._cache, self._dimension)
@@ -363,13 +365,13 @@ class Mirrors:
 
 def fetched(slots: Ids, dimension: int, fetch: Fetch) -> Vectors:
     """Return the vectors of slots (n,) from the database; zeros if there is none."""
-    there, vectors = fetch(in_list(slots))
-    found = np.zeros((len(slots), dimension), np.float16)
-    if len(there):
-        place = np.minimum(np.searchsorted(there, slots), len(there) - 1)
-        known = there[place] == slots
-        found[known] = vectors[place[known]]
-    return found
+    stored, vectors = fetch(in_list(slots))
+    rows = np.zeros((len(slots), dimension), np.float16)
+    if len(stored):
+        place = np.minimum(np.searchsorted(stored, slots), len(stored) - 1)
+        known = stored[place] == slots
+        rows[known] = vectors[place[known]]
+    return rows
 
 
 def in_list(slots: Ids) -> str:
@@ -386,10 +388,10 @@ def inconsistencies(
             yield f"slot {slot} names document {pk}, which does not exist"
     for start in range(0, count, _BLOCK_SLOTS):
         stop = start + _BLOCK_SLOTS
-        there, vectors = fetch(f"slot >= {start} AND slot < {stop}")
-        for slot in np.setdiff1d(slots[(slots >= start) & (slots < stop)], there).tolist():
-            yield f"the vector in slot {slot} is gone; extract its document again"
+        stored, vectors = fetch(f"slot >= {start} AND slot < {stop}")
+        for slot in np.setdiff1d(slots[(slots >= start) & (slots < stop)], stored).tolist():
+            yield f"the vector in slot {slot} is missing; extract its document again"
         norms = np.linalg.norm(vectors.astype(np.float32), axis=1)
-        for slot, norm in zip(there.tolist(), norms.tolist(), strict=True):
+        for slot, norm in zip(stored.tolist(), norms.tolist(), strict=True):
             if abs(norm - 1) > _NORM_TOLERANCE:
                 yield f"the vector in slot {slot} has length {norm:.3f}, not 1"

@@ -1,1 +1,4 @@
-"""Contracts as test suites, for stores and extractors of your own. Begin at `stores.py`."""
+"""The contracts of stores and extractors as pytest classes, for ours and for those of plugins.
+
+Begin at `stores.py` and `extractors.py`; `fakes.py` has small extractors for tests.
+"""

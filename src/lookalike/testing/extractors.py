@@ -1,9 +1,9 @@
-"""The contract of extractors, as tests for pytest.
+"""The contract of extractors as a pytest class: subclass it and give three fixtures.
 
 class TestMine(ExtractorContract):
     @pytest.fixture
     def make(self):
-        return my_extractor            # or a lambda: called without arguments
+        return my_extractor            # or a lambda; called without arguments
 
     @pytest.fixture
     def good(self):
@@ -29,22 +29,22 @@ from lookalike.errors import BadContent
 from lookalike.extractors.base import Content, Extractor, Part
 
 HEAVY_MODULES = ("onnxruntime", "tokenizers", "torch", "transformers", "PIL", "pillow_heif")
-"""Not needed to make an extractor and ask for its space."""
+"""Modules that making an extractor and getting its space must not import."""
 
 Result = tuple[Part, ...] | BadContent
 
 
 class ExtractorContract:
-    """What every extractor must do; override the three fixtures."""
+    """The tests that every extractor must pass. Override the three fixtures."""
 
     @pytest.fixture
     def make(self) -> Callable[[], Extractor]:
-        """Return what makes a fresh extractor."""
+        """Return a function that makes a new extractor."""
         raise NotImplementedError("override the fixture `make`")
 
     @pytest.fixture
     def good(self) -> Sequence[Content]:
-        """Return three or more contents that differ and have parts."""
+        """Return three or more different contents that have parts."""
         raise NotImplementedError("override the fixture `good`")
 
     @pytest.fixture
@@ -54,13 +54,13 @@ class ExtractorContract:
 
     @pytest.fixture
     def extractor(self, make: Callable[[], Extractor]) -> Extractor:
-        """Return one extractor, fresh for each test."""
+        """Return a new extractor for each test."""
         return make()
 
     def test_space_is_known_without_loading_a_model(
         self, make: Callable[[], Extractor], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Making an extractor and asking for its space imports nothing heavy."""
+        """Making an extractor and getting its space imports nothing heavy."""
         for module in HEAVY_MODULES:
             monkeypatch.setitem(sys.modules, module, None)  # import fails
 
@@ -72,7 +72,7 @@ class ExtractorContract:
         assert all(one in families or "/" in one for one in extractor.accepts)
 
     def test_space_names_version_model_and_digest(self, make: Callable[[], Extractor]) -> None:
-        """A space is named <extractor>.<version>/<model>@<digest8>, the same for every instance."""
+        """The name is <extractor>.<version>/<model>@<digest8>, and equal for all instances."""
         name = make().space.name
 
         assert re.fullmatch(r"[a-z0-9_]+\.v[0-9]+/[A-Za-z0-9._+-]+@[0-9a-f]{8}", name), name
@@ -81,14 +81,14 @@ class ExtractorContract:
     def test_one_result_for_each_content(
         self, extractor: Extractor, good: Sequence[Content], bad: Sequence[Content]
     ) -> None:
-        """There are as many results as contents, and none for none."""
+        """There is one result per content; no contents give no results."""
         assert extractor.extract([]) == []
         assert len(extractor.extract([*good, *bad])) == len(good) + len(bad)
 
     def test_results_are_in_the_order_of_the_contents(
         self, extractor: Extractor, good: Sequence[Content]
     ) -> None:
-        """Contents in reverse give results in reverse."""
+        """Reversed contents give reversed results."""
         forward = extractor.extract(good)
         backward = extractor.extract(good[::-1])
 
@@ -112,37 +112,39 @@ class ExtractorContract:
             keys = [part.key for part in _parts(parts)]
             assert len(keys) == len(set(keys))
 
-    def test_the_same_twice(self, extractor: Extractor, good: Sequence[Content]) -> None:
-        """Extracting again gives the same bits."""
+    def test_extracting_twice_gives_equal_vectors(
+        self, extractor: Extractor, good: Sequence[Content]
+    ) -> None:
+        """The vectors are equal to the bit."""
         first, second = (_vectors(extractor.extract(good)) for _ in range(2))
 
         assert all(np.array_equal(one, two) for one, two in zip(first, second, strict=True))
 
-    def test_the_same_alone_and_in_company(
+    def test_a_vector_does_not_depend_on_other_contents(
         self, extractor: Extractor, good: Sequence[Content]
     ) -> None:
-        """A vector does not depend on what else is extracted in the same call."""
-        together = extractor.extract([*good, *good])
-        alone = [extractor.extract([content])[0] for content in (*good, *good)]
+        """A content alone gives the same vector as together with others in one call."""
+        batch = extractor.extract([*good, *good])
+        single = [extractor.extract([content])[0] for content in (*good, *good)]
 
-        assert _lowest_cosine(together, alone) > 1 - 1e-4
+        assert _lowest_cosine(batch, single) > 1 - 1e-4
 
-    def test_the_same_from_four_threads(
+    def test_four_threads_can_share_an_extractor(
         self, make: Callable[[], Extractor], extractor: Extractor, good: Sequence[Content]
     ) -> None:
-        """A fresh extractor that four threads use at once gives what one thread gets."""
+        """A new extractor gives four threads at once the results that one thread gets."""
         expected = extractor.extract(good)
-        fresh = make()
+        shared = make()
 
         with ThreadPoolExecutor(4) as threads:
-            results = list(threads.map(fresh.extract, [good] * 4))
+            results = list(threads.map(shared.extract, [good] * 4))
 
         assert all(_lowest_cosine(expected, result) > 1 - 1e-4 for result in results)
 
-    def test_a_bad_content_does_not_spoil_the_others(
+    def test_a_bad_content_does_not_affect_the_others(
         self, extractor: Extractor, good: Sequence[Content], bad: Sequence[Content]
     ) -> None:
-        """Bad contents give a BadContent in their place, with a message; the others their parts."""
+        """A bad content gives a BadContent that names it; the others give their parts."""
         for content in bad:
             before, failed, after = extractor.extract([good[0], content, good[1]])
 

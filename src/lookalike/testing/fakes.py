@@ -1,7 +1,8 @@
-"""Small real parts for tests, registered as a plugin is.
+"""Small working extractors for tests, registered like those of a plugin.
 
-`write_plugin(folder)` writes what a package with an entry point would install; with the folder on
-the path, collections may have the extractors `word_lengths` and `parts_listed`.
+`write_plugin(folder)` writes the metadata that installing a package with an entry point would
+write. With the folder on `sys.path`, collections can use the extractors `word_lengths` and
+`parts_listed`.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from lookalike.extractors.hookspecs import RegisterExtractor, hookimpl
 from lookalike.model import Space
 
 DIMENSION = 16
-"""Words that count."""
+"""The number of words that `word_lengths` reads."""
 
 
 def word_lengths(log: str = "", pause_ms: int = 0) -> Extractor:
-    """Return an extractor whose vectors can be read by eye: the lengths of a text's first words.
+    """Return an extractor with readable vectors: the lengths of the first words of a text.
 
-    Each text takes `pause_ms`; its name is then a line of the file `log`.
+    It takes `pause_ms` for each text, then appends the text's name to the file `log`.
 
     >>> text = Content(b"one three", "text/plain", name="a.txt")
     >>> (part,) = word_lengths().extract([text])[0]
@@ -36,7 +37,7 @@ def word_lengths(log: str = "", pause_ms: int = 0) -> Extractor:
 
 
 class WordLengths:
-    """Turns a text into the lengths of its first 16 words, at unit length."""
+    """Turns a text into the lengths of its first 16 words, scaled to unit length."""
 
     accepts = frozenset({"text"})
     space = Space("word_lengths.v1/lengths@00000000", DIMENSION)
@@ -61,9 +62,9 @@ class WordLengths:
 
 
 def parts_listed(dimension: int = DIMENSION, only: str = "") -> Extractor:
-    """Return an extractor of texts that say themselves which parts they have, as JSON.
+    """Return an extractor of texts that list their own parts as JSON.
 
-    Of these it takes those whose key begins with `only`.
+    It returns the parts whose key begins with `only`.
 
     >>> text = Content(b'[{"key": "face-0", "vector": [3, 4]}]', "text/plain", name="a.json")
     >>> (part,) = parts_listed(2).extract([text])[0]
@@ -104,13 +105,13 @@ class PartsListed:
 
 @hookimpl
 def register_extractors(register: RegisterExtractor) -> None:
-    """Register the fakes."""
+    """Register the extractors of this module."""
     register("word_lengths", word_lengths)
     register("parts_listed", parts_listed)
 
 
 def write_plugin(folder: Path) -> None:
-    """Write the entry point of this module into a folder that will be on the path."""
+    """Write a plugin that registers this module into a folder, to be put on `sys.path`."""
     info = folder / "lookalike_fakes-1.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: lookalike-fakes\nVersion: 1\n")

@@ -1,4 +1,4 @@
-"""The contract of stores, as tests for pytest.
+"""The contract of stores as a pytest class: subclass it and give three fixtures.
 
 class TestMine(StoreContract):
     @pytest.fixture
@@ -7,11 +7,11 @@ class TestMine(StoreContract):
 
     @pytest.fixture
     def bytes_kept(self, tmp_path):
-        return lambda: ...                   # everything that the place holds, as bytes
+        return lambda: ...                   # all bytes that the store has on disk
 
     @pytest.fixture
     def lose_vectors(self, tmp_path):
-        return lambda: ...                   # damage: vectors vanish behind the store's back
+        return lambda: ...                   # damage: delete vectors without the store
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
-from lookalike.classifier.graph.search import NO_SIMILARITY, NOBODY, Floats, Ids
+from lookalike.classifier.graph.search import NO_ID, NO_SIMILARITY, Floats, Ids
 from lookalike.errors import NotFound
 from lookalike.stores import schema
 from lookalike.stores.base import Cells, Snapshot, Store, StoredSpace, Txn, cells_of, stored_space
@@ -38,21 +38,21 @@ Vectors = NDArray[np.float16]
 
 
 class StoreContract:
-    """What every store must do; override the three fixtures."""
+    """The tests that every store must pass. Override the three fixtures."""
 
     @pytest.fixture
     def open_store(self) -> Callable[[], Store]:
-        """Return what opens the store: each call gives a new handle on the same place."""
+        """Return a function that opens the store: each call gives a new handle on the same one."""
         raise NotImplementedError("override the fixture `open_store`")
 
     @pytest.fixture
     def bytes_kept(self) -> Callable[[], bytes]:
-        """Return what reads everything that the place holds."""
+        """Return a function that reads all bytes that the store has on disk."""
         raise NotImplementedError("override the fixture `bytes_kept`")
 
     @pytest.fixture
     def lose_vectors(self) -> Callable[[], None]:
-        """Return what makes stored vectors vanish, as a damaged disk does."""
+        """Return a function that deletes stored vectors, as a damaged disk does."""
         raise NotImplementedError("override the fixture `lose_vectors`")
 
     @pytest.fixture
@@ -64,7 +64,7 @@ class StoreContract:
 
     @pytest.fixture
     def other(self, open_store: Callable[[], Store]) -> Iterator[Store]:
-        """Return another handle on the same place, as another process has one."""
+        """Return another handle on the same store, like that of another process."""
         other = open_store()
         yield other
         other.close()
@@ -74,7 +74,7 @@ class StoreContract:
     def test_a_snapshot_does_not_see_what_commits_after_it_began(
         self, store: Store, other: Store
     ) -> None:
-        """Neither rows, nor vectors, nor what is above, of this handle or another."""
+        """This holds for rows, vectors and searches, and commits of this handle and another."""
         space, pks, vectors = filled(store, unit(4))
 
         with store.read() as snapshot:
@@ -96,7 +96,7 @@ class StoreContract:
     def test_a_snapshot_that_begins_after_a_commit_sees_it(
         self, store: Store, other: Store
     ) -> None:
-        """What one handle has committed, the next snapshot of any handle sees."""
+        """The next snapshot of any handle sees what one handle has committed."""
         with other.read() as snapshot:
             assert snapshot.rows(select(schema.document)) == []
 
@@ -105,8 +105,8 @@ class StoreContract:
         with other.read() as snapshot:
             assert np.array_equal(snapshot.vectors(space, pks), vectors)
 
-    def test_two_snapshots_at_once_see_each_their_own_time(self, store: Store) -> None:
-        """An older snapshot does not move when a newer one begins."""
+    def test_each_of_two_open_snapshots_keeps_its_own_state(self, store: Store) -> None:
+        """An older snapshot does not change when a newer one begins."""
         set_value(store, "0")
         with store.read() as older:
             set_value(store, "1")
@@ -131,7 +131,7 @@ class StoreContract:
     def test_an_exception_inside_leaves_nothing(
         self, store: Store, error: type[BaseException]
     ) -> None:
-        """Neither rows nor vectors, new, replaced or erased."""
+        """Rows and vectors are as before, whether new, replaced or erased."""
         space, pks, vectors = filled(store, unit(4))
 
         with pytest.raises(error), store.write() as txn:
@@ -149,8 +149,8 @@ class StoreContract:
             assert value_in(snapshot) is None
         assert store.check() == []
 
-    def test_what_comes_after_a_failed_transaction_is_kept_right(self, store: Store) -> None:
-        """Leftovers of vectors that never were do not show in later ones."""
+    def test_a_transaction_after_a_failed_one_is_stored_correctly(self, store: Store) -> None:
+        """Vectors of the failed transaction do not appear among later ones."""
         space, pks, vectors = filled(store, unit(4))
         with pytest.raises(ValueError), store.write() as txn:
             add_documents(txn, space, unit(5, seed=1))
@@ -167,8 +167,8 @@ class StoreContract:
                 found, _ = snapshot.above(space, query, 0.999)
                 assert found.tolist() == above(expected, both, query, 0.999)[0].tolist()
 
-    def test_a_refused_row_takes_back_the_whole_transaction(self, store: Store) -> None:
-        """A row whose primary key is there is an error, and nothing of the block is kept."""
+    def test_a_refused_row_rolls_back_the_whole_transaction(self, store: Store) -> None:
+        """A duplicate primary key is an error, and nothing of the block is stored."""
         set_value(store, "before")
 
         with pytest.raises(IntegrityError), store.write() as txn:
@@ -179,7 +179,7 @@ class StoreContract:
             assert value_in(snapshot) == "before"
             assert snapshot.rows(select(schema.resource)) == []
 
-    def test_what_was_committed_is_there_when_opened_again(
+    def test_commits_are_there_when_the_store_is_opened_again(
         self, open_store: Callable[[], Store], store: Store
     ) -> None:
         """Rows and vectors outlive the handle that wrote them."""
@@ -194,7 +194,7 @@ class StoreContract:
         again.close()
 
     def test_writers_take_turns(self, store: Store, other: Store) -> None:
-        """Of additions by four threads on two handles, none is lost."""
+        """No addition of four threads on two handles is lost."""
         set_value(store, "0")
 
         def add(writer: Store) -> None:
@@ -209,8 +209,8 @@ class StoreContract:
         with store.read() as snapshot:
             assert value_in(snapshot) == "40"
 
-    def test_vectors_of_writers_at_once_do_not_mix(self, store: Store, other: Store) -> None:
-        """What several threads and handles append is all there, each with its document."""
+    def test_concurrent_writers_do_not_mix_vectors(self, store: Store, other: Store) -> None:
+        """All vectors that threads and handles append are stored, each with its document."""
         with store.write() as txn:
             space = make_space(txn)
 
@@ -230,8 +230,8 @@ class StoreContract:
             for pks, vectors in written:
                 assert np.array_equal(snapshot.vectors(space, pks), vectors)
 
-    def test_what_one_claims_another_finds_taken(self, store: Store, other: Store) -> None:
-        """A claim is kept like all that is written, and does not disturb who writes next."""
+    def test_a_claimed_row_is_not_claimed_again(self, store: Store, other: Store) -> None:
+        """A claim is stored like any write, and does not block the next writer."""
         table = schema.extraction
         with store.write() as txn:
             rows = [{"collection_pk": 1, "object_pk": pk, "status": "PENDING"} for pk in (1, 2)]
@@ -240,17 +240,17 @@ class StoreContract:
         chosen = free.order_by(table.c.object_pk).limit(1).with_for_update(skip_locked=True)
 
         found = []
-        for one in (store, other, store):
-            with one.claim() as txn:
+        for handle in (store, other, store):
+            with handle.claim() as txn:
                 pks = [row.object_pk for row in txn.rows(chosen)]
-                mine = [{"collection_pk": 1, "object_pk": pk, "status": "PROCESSING"} for pk in pks]
-                txn.update(table, mine)
+                rows = [{"collection_pk": 1, "object_pk": pk, "status": "PROCESSING"} for pk in pks]
+                txn.update(table, rows)
             found.append(pks)
 
         assert found == [[1], [2], []]
 
-    def test_all_go_by_one_clock(self, store: Store, other: Store) -> None:
-        """It is that of the database, which goes on inside a transaction, or this machine's."""
+    def test_all_handles_use_one_clock(self, store: Store, other: Store) -> None:
+        """It is the clock of the database, also inside a transaction, or that of this machine."""
         with store.read() as snapshot:
             first = snapshot.time_s()
             with other.write() as txn:
@@ -260,34 +260,34 @@ class StoreContract:
         assert (first is None) == (second is None) == (third is None)
         assert (first or 0) <= (second or 0) <= (third or 0)
 
-    def test_who_follows_is_told_of_commits(self, store: Store, other: Store) -> None:
-        """Where anything tells of them, and until one follows no more."""
-        told = threading.Event()
-        following = store.follow(told.set)
+    def test_a_follower_is_notified_of_commits(self, store: Store, other: Store) -> None:
+        """This holds if the store can notify, until the follower stops."""
+        notified = threading.Event()
+        following = store.follow(notified.set)
         if following is None:
             return
-        assert told.wait(30), "it begins with a look"
-        told.clear()
+        assert notified.wait(30), "the follower is notified once at the start"
+        notified.clear()
 
         set_value(other, "new")
 
-        assert told.wait(30)
+        assert notified.wait(30)
         assert following.is_live
         following.stop()
         following.stop()
 
-    def test_a_reader_is_not_held_up_by_a_writer(self, store: Store) -> None:
-        """While a transaction is open, another thread reads what was before."""
+    def test_a_writer_does_not_block_a_reader(self, store: Store) -> None:
+        """While a transaction is open, another thread reads the state before it."""
         set_value(store, "before")
         seen: list[str | None] = []
 
-        def look() -> None:
+        def read_value() -> None:
             with store.read() as snapshot:
                 seen.append(value_in(snapshot))
 
         with store.write() as txn:
             txn.upsert(schema.meta, [{"key": "test", "value": "after"}])
-            thread = threading.Thread(target=look)
+            thread = threading.Thread(target=read_value)
             thread.start()
             thread.join(timeout=10)
 
@@ -296,7 +296,7 @@ class StoreContract:
     # --- statements -----------------------------------------------------------------------------
 
     def test_rows_come_back_as_they_were_written(self, store: Store) -> None:
-        """Text, numbers, bytes, nulls and JSON, also with characters of every kind."""
+        """Text, numbers, bytes, nulls and JSON are equal, with any characters."""
         spec = {"a": [1, 2.5, None, True], "ü": {"": "\U0001f600'\"%(x)s:y?"}}
         row = {**event(3, label='Ö "x" > %s :p'), "detail": spec, "origin": None}
 
@@ -325,7 +325,7 @@ class StoreContract:
         assert (stored.votes, stored.label, stored.confidence) == (False, None, 0.125)
 
     def test_inserting_nothing_does_nothing(self, store: Store) -> None:
-        """Every verb of many rows takes none."""
+        """Every method for many rows accepts an empty list."""
         with store.write() as txn:
             space = make_space(txn)
             nobody = np.empty(0, np.int64)
@@ -341,7 +341,7 @@ class StoreContract:
             assert txn.slots(space)[0].tolist() == []
 
     def test_insert_returning_gives_rising_pks_in_the_order_of_the_rows(self, store: Store) -> None:
-        """The pk at a place is that of the row at that place; single inserts continue from it."""
+        """The pk at an index is that of the row at that index; single inserts continue from it."""
         with store.write() as txn:
             first = txn.insert_one(schema.resource, **resource("first"))
             names = [f"name {number}" for number in (5, 3, 9, 1)]
@@ -355,7 +355,7 @@ class StoreContract:
             assert [stored[pk] for pk in (first, *pks, last)] == ["first", *names, "last"]
 
     def test_a_pk_is_never_given_twice(self, open_store: Callable[[], Store], store: Store) -> None:
-        """Not after the newest row was removed, nor all of them, nor in another process."""
+        """This holds after removing the newest row or all rows, and in another process."""
         given: list[int] = []
         for _ in range(2):
             with store.write() as txn:
@@ -373,8 +373,8 @@ class StoreContract:
 
         assert given == sorted(set(given))
 
-    def test_upsert_replaces_what_has_the_same_key(self, store: Store) -> None:
-        """New keys are inserted, known ones changed in the columns given, the others kept."""
+    def test_upsert_replaces_rows_with_the_same_key(self, store: Store) -> None:
+        """It inserts new keys, changes the given columns of known ones, and keeps other rows."""
         with store.write() as txn:
             txn.insert(schema.standing, [standing(1, 1, label="a"), standing(1, 2, label="b")])
 
@@ -382,8 +382,8 @@ class StoreContract:
 
             assert labels_in(txn) == {(1, 1): "a", (1, 2): "B", (2, 1): "c"}
 
-    def test_upsert_keeps_columns_that_it_is_not_given(self, store: Store) -> None:
-        """A pending row that is upserted as pending again keeps who owns it."""
+    def test_upsert_keeps_columns_that_are_not_given(self, store: Store) -> None:
+        """A row that is upserted as pending keeps its owner."""
         row = {"collection_pk": 1, "object_pk": 2, "status": "PROCESSING", "owner": "me"}
         with store.write() as txn:
             txn.insert(schema.extraction, [row])
@@ -394,8 +394,8 @@ class StoreContract:
             (stored,) = txn.rows(select(schema.extraction))
             assert (stored.status, stored.owner) == ("PENDING", "me")
 
-    def test_upsert_of_a_table_that_is_all_key_inserts_once(self, store: Store) -> None:
-        """Saying the same again changes nothing and is no error."""
+    def test_upsert_into_a_table_of_only_key_columns_inserts_once(self, store: Store) -> None:
+        """Upserting the same row again changes nothing and is not an error."""
         rows = [{"field_pk": 1, "document_pk": 1, "label": label} for label in "ab"]
         with store.write() as txn:
             txn.upsert(schema.rejection, rows[:1])
@@ -405,7 +405,7 @@ class StoreContract:
             assert len(txn.rows(select(schema.rejection))) == 2
 
     def test_update_changes_the_named_columns_of_the_named_rows(self, store: Store) -> None:
-        """Each mapping its own row; other rows and columns stay; a row that is not there too."""
+        """Each mapping changes its row; other rows and columns stay; a missing row is ignored."""
         with store.write() as txn:
             txn.insert(schema.standing, [standing(1, pk, label="old") for pk in (1, 2, 3)])
 
@@ -421,8 +421,8 @@ class StoreContract:
             assert labels_in(txn) == {(1, 1): "one", (1, 2): "old", (1, 3): None}
             assert {row.confidence for row in txn.rows(select(schema.standing))} == {0.125}
 
-    def test_columns_are_written_as_rows_are(self, store: Store) -> None:
-        """And read as the driver gives them: numbers as an array, nothing of nothing."""
+    def test_columns_can_be_written_and_read(self, store: Store) -> None:
+        """`tuples` and `numbers` read them; empty columns write nothing."""
         table = schema.standing
         with store.write() as txn:
             txn.insert_cells(table, cells_of([standing(1, pk, label="old") for pk in (1, 2, 3)]))
@@ -439,8 +439,8 @@ class StoreContract:
             assert txn.numbers(pks).tolist() == [[1, 1], [2, 1], [3, 1]]
             assert txn.numbers(pks.where(table.c.label == "other")).shape == (0, 2)
 
-    def test_execute_tells_how_many_rows_it_touched(self, store: Store) -> None:
-        """Updates and deletions alike, and 0 for none."""
+    def test_execute_returns_the_number_of_changed_rows(self, store: Store) -> None:
+        """This holds for updates and deletions; it is 0 for none."""
         table = schema.standing
         with store.write() as txn:
             txn.insert(table, [standing(1, pk) for pk in range(5)])
@@ -450,7 +450,7 @@ class StoreContract:
             assert txn.execute(delete(table).where(table.c.label == "x")) == 0
 
     def test_many_rows_at_once(self, store: Store) -> None:
-        """Tens of thousands of rows and vectors in one transaction, chosen by all their pks."""
+        """A transaction writes tens of thousands of rows and vectors, and selects by all pks."""
         vectors = np.tile(unit(500), (80, 1))
         with store.write() as txn:
             space = make_space(txn)
@@ -467,8 +467,8 @@ class StoreContract:
 
     # --- vectors --------------------------------------------------------------------------------
 
-    def test_vectors_come_back_in_the_order_asked(self, store: Store) -> None:
-        """In float16, to the bit, any order, any selection, also one document twice."""
+    def test_vectors_come_back_in_the_requested_order(self, store: Store) -> None:
+        """They are float16, equal to the bit, in any order and selection, also one twice."""
         vectors = unit(20)
         space, pks, _ = filled(store, vectors)
 
@@ -481,7 +481,7 @@ class StoreContract:
                 assert np.array_equal(found, vectors[places])
 
     def test_a_document_without_a_vector_is_named(self, store: Store) -> None:
-        """NotFound says which document and which space."""
+        """NotFound names the document and the space."""
         space, pks, _ = filled(store, unit(2))
 
         with store.read() as snapshot, pytest.raises(NotFound) as caught:
@@ -491,7 +491,7 @@ class StoreContract:
         assert space.name in str(caught.value)
 
     def test_a_new_vector_replaces_the_old_one(self, store: Store) -> None:
-        """The document has one vector, the new one, in every kind of search."""
+        """Every search finds only the new vector of the document."""
         vectors = unit(5)
         space, pks, _ = filled(store, vectors)
         vectors[[1, 4]] = unit(2, seed=7)
@@ -505,8 +505,8 @@ class StoreContract:
             for query in vectors:
                 assert_same(snapshot.above(space, query, -1), above(vectors, pks, query, -1))
 
-    def test_spaces_do_not_meet(self, store: Store) -> None:
-        """A document has a vector of its own in each space, of that space's dimension."""
+    def test_spaces_are_independent(self, store: Store) -> None:
+        """A document has one vector in each space, of that space's dimension."""
         with store.write() as txn:
             one, two = make_space(txn, "one"), make_space(txn, "two", dimension=3)
             pks = add_documents(txn, one, unit(4))
@@ -521,7 +521,7 @@ class StoreContract:
             assert snapshot.above(two, unit(2, dimension=3)[0], -2)[0].tolist() == pks[:2].tolist()
 
     def test_slots_name_every_document_with_a_vector_once(self, store: Store) -> None:
-        """Slots rise, and each belongs to one document, also after replacing and erasing."""
+        """Slots are ascending, one for each document, also after replacing and erasing."""
         space, pks, _ = filled(store, unit(6))
         with store.write() as txn:
             txn.append_vectors(space, pks[2:3], unit(1, seed=5))
@@ -538,7 +538,7 @@ class StoreContract:
 
     @pytest.mark.parametrize("kind", ["random", "clustered", "tied"])
     def test_nearest_equals_brute_force(self, store: Store, kind: str) -> None:
-        """The same pks, and the same similarities to the digit; ties go to the lower pk."""
+        """Pks and similarities are equal to the digit; the lower pk wins a tie."""
         vectors = KINDS[kind](60)
         space, pks, _ = filled(store, vectors)
         chance = np.random.default_rng(0)
@@ -552,21 +552,21 @@ class StoreContract:
 
                 assert_same(found, nearest(vectors[:9], rows, among, k))
 
-    def test_nearest_of_nobody_and_for_nobody(self, store: Store) -> None:
-        """Empty places hold NOBODY and the similarity of nothing; no query, no row."""
+    def test_nearest_without_candidates_and_without_queries(self, store: Store) -> None:
+        """Empty entries are NO_ID and NO_SIMILARITY; no queries give no rows."""
         space, pks, vectors = filled(store, unit(4))
 
         with store.read() as snapshot:
             ids, values = snapshot.nearest(space, vectors[:2], 3, pks[:0])
             none, _ = snapshot.nearest(space, vectors[:0], 3, pks)
 
-        assert ids.tolist() == [[NOBODY] * 3] * 2
+        assert ids.tolist() == [[NO_ID] * 3] * 2
         assert values.tolist() == [[NO_SIMILARITY] * 3] * 2
         assert none.shape == (0, 3)
 
     @pytest.mark.parametrize("kind", ["random", "clustered", "tied"])
     def test_above_equals_brute_force(self, store: Store, kind: str) -> None:
-        """Every document at or above the floor, also just at it, by rising pk."""
+        """It returns every document at or above the floor, by ascending pk."""
         vectors = KINDS[kind](80)
         space, pks, _ = filled(store, vectors)
         with store.write() as txn:
@@ -580,8 +580,8 @@ class StoreContract:
 
                     assert_same(found, above(vectors, pks, query, floor))
 
-    def test_above_in_an_empty_space_finds_nobody(self, store: Store) -> None:
-        """A space without vectors, or with all of them erased, has nobody above any floor."""
+    def test_above_in_an_empty_space_finds_nothing(self, store: Store) -> None:
+        """A space without vectors, or with all of them erased, has no document above any floor."""
         with store.write() as txn:
             space = make_space(txn)
         with store.read() as snapshot:
@@ -595,7 +595,7 @@ class StoreContract:
 
     @pytest.mark.parametrize("kind", ["random", "clustered", "tied"])
     def test_above_floors_equals_brute_force(self, store: Store, kind: str) -> None:
-        """Each slot by its own floor; +inf leaves a slot out, −2 takes it in."""
+        """Each slot has its own floor; +inf excludes a slot, −2 includes it."""
         vectors = KINDS[kind](80)
         space, pks, _ = filled(store, vectors)
         chance = np.random.default_rng(1)
@@ -619,7 +619,7 @@ class StoreContract:
     # --- erasing --------------------------------------------------------------------------------
 
     def test_erased_vectors_are_gone_and_the_others_stay(self, store: Store) -> None:
-        """Nothing finds them any more, at once and after opening again."""
+        """No search finds the erased vectors."""
         space, pks, vectors = filled(store, unit(6))
         gone, kept = [0, 3, 5], [1, 2, 4]
 
@@ -635,7 +635,7 @@ class StoreContract:
             assert sorted(snapshot.slots(space)[1].tolist()) == pks[kept].tolist()
 
     def test_an_erased_document_can_have_a_vector_again(self, store: Store) -> None:
-        """A new vector after the old one was erased is found as any other."""
+        """Searches find its new vector like any other."""
         space, pks, _ = filled(store, unit(3))
         with store.write() as txn:
             txn.erase_vectors(space, pks)
@@ -648,10 +648,10 @@ class StoreContract:
             assert snapshot.above(space, unit(3, seed=4)[2], 0.999)[0].tolist() == [pks[2]]
         assert store.check() == []
 
-    def test_the_bytes_of_what_was_erased_cannot_be_read(
+    def test_erased_bytes_cannot_be_read(
         self, store: Store, bytes_kept: Callable[[], bytes]
     ) -> None:
-        """After `tidy`, not a byte run of it is left, nor of vectors it was replaced by before."""
+        """After `tidy` no bytes of erased rows and vectors are left, nor of replaced vectors."""
         old, new = unit(3, seed=1), unit(3, seed=2)
         space, pks, _ = filled(store, old)
         with store.write() as txn:
@@ -674,18 +674,18 @@ class StoreContract:
 
     # --- compaction -----------------------------------------------------------------------------
 
-    def test_what_is_left_after_compaction_is_what_was_there(self, store: Store) -> None:
-        """Vectors, searches and new vectors are as before; only room is given back."""
+    def test_compaction_keeps_all_vectors_and_searches(self, store: Store) -> None:
+        """Vectors, searches and new vectors are as before; compaction only frees space."""
         vectors = unit(3000, seed=1)
         space, pks = with_a_gap(store, vectors, slice(100, 2900))
-        told: list[tuple[int, int]] = []
+        progress: list[tuple[int, int]] = []
 
-        done = store.compact(lambda *so_far: told.append(so_far))
+        done = store.compact(lambda *so_far: progress.append(so_far))
 
         kept = np.concatenate([pks[:100], pks[2900:]])
         rows = np.concatenate([vectors[:100], vectors[2900:]])
         assert done.bytes_after < done.bytes_before
-        assert told and told[-1][0] == told[-1][1]
+        assert progress and progress[-1][0] == progress[-1][1]
         assert store.check() == []
         with store.write() as txn:
             now = space_now(txn, space)
@@ -698,11 +698,11 @@ class StoreContract:
             assert np.array_equal(snapshot.vectors(now, kept), rows)
         assert store.check() == []
 
-    def test_who_knows_a_space_from_before_a_compaction_need_not_know(self, store: Store) -> None:
-        """What is read, written and erased by it is that of now, whatever is left of the old."""
+    def test_a_space_from_before_a_compaction_can_still_be_used(self, store: Store) -> None:
+        """Reads, writes and erasures with it use the new file, also while the old one exists."""
         vectors, more = unit(60, seed=1), unit(5, seed=4)
         space, pks = with_a_gap(store, vectors, slice(20))
-        with store.read() as reader:  # for whom the old file stays
+        with store.read() as reader:  # the old file stays for it
             assert len(reader.slots(space)[0]) == 40
             store.compact(lambda *_: None)
 
@@ -717,8 +717,8 @@ class StoreContract:
             assert np.array_equal(reader.vectors(space, pks[20:]), vectors[20:])
         assert store.check() == []
 
-    def test_packed_vectors_are_found_where_they_were_said_to_be(self, store: Store) -> None:
-        """`moved` tells the new slot of each old one, and that some are gone."""
+    def test_packed_maps_old_slots_to_new_ones(self, store: Store) -> None:
+        """`moved` returns the new slots of old ones, or None if one of them is erased."""
         space, pks, _ = filled(store, unit(10))
         with store.write() as txn:
             before = slots_by_pk(txn, space)
@@ -733,12 +733,12 @@ class StoreContract:
                 assert packed.space == space_now(snapshot, space)
                 now = slots_by_pk(snapshot, packed.space)
             assert moved.tolist() == [now[pk] for pk in left.tolist()]
-            some = packed.moved(np.array([-1, old[3]]))
-            assert some is not None and some.tolist() == [-1, moved[3]]
+            two = packed.moved(np.array([-1, old[3]]))
+            assert two is not None and two.tolist() == [-1, moved[3]]
             assert packed.moved(np.array([before[int(pks[4])]])) is None
 
-    def test_a_reader_goes_on_through_a_compaction(self, store: Store) -> None:
-        """Who began before sees what there was, vectors included; a second one is harmless."""
+    def test_a_snapshot_stays_valid_through_a_compaction(self, store: Store) -> None:
+        """A snapshot from before sees its rows and vectors; compacting twice is harmless."""
         vectors = unit(40, seed=2)
         space, pks = with_a_gap(store, vectors, slice(10))
 
@@ -751,10 +751,10 @@ class StoreContract:
         assert store.compact(lambda *_: None).packed == ()
         assert store.check() == []
 
-    # --- soundness ------------------------------------------------------------------------------
+    # --- checks ---------------------------------------------------------------------------------
 
-    def test_a_sound_store_has_nothing_to_report(self, store: Store) -> None:
-        """Empty, filled, replaced, erased: `check` finds nothing."""
+    def test_an_intact_store_has_no_problems(self, store: Store) -> None:
+        """`check` finds nothing in an empty store, nor after adding, replacing and erasing."""
         assert store.check() == []
         space, pks, _ = filled(store, unit(5))
         assert store.check() == []
@@ -764,7 +764,7 @@ class StoreContract:
         assert store.check() == []
 
     def test_a_vector_without_its_document_is_reported(self, store: Store) -> None:
-        """`check` names the space and the document that is gone."""
+        """`check` names the space and the missing document."""
         space, pks, _ = filled(store, unit(4))
         with store.write() as txn:
             txn.execute(delete(schema.document).where(schema.document.c.pk == int(pks[2])))
@@ -788,7 +788,7 @@ class StoreContract:
     def test_lost_vectors_are_reported(
         self, store: Store, lose_vectors: Callable[[], None]
     ) -> None:
-        """`check` tells that vectors are missing; it does not raise or crash."""
+        """`check` reports the missing vectors; it does not raise or crash."""
         filled(store, unit(50))
         assert store.check() == []
 
@@ -797,7 +797,7 @@ class StoreContract:
         assert store.check() != []
 
     def test_closing_twice_is_harmless(self, open_store: Callable[[], Store]) -> None:
-        """A handle may be closed again, and another one opened in between."""
+        """A handle may be closed again, also after another one was opened."""
         store = open_store()
         store.close()
         other = open_store()
@@ -810,11 +810,11 @@ class StoreContract:
         other.close()
 
     def test_the_engine_has_a_version(self, store: Store) -> None:
-        """It is what a report of a bug needs."""
+        """Bug reports need it."""
         assert store.engine_version()[:1].isdigit()
 
 
-# --- vectors of every kind ----------------------------------------------------------------------
+# --- example vectors ----------------------------------------------------------------------------
 
 
 def unit(count: int, *, seed: int = 0, dimension: int = DIMENSION) -> Vectors:
@@ -824,13 +824,13 @@ def unit(count: int, *, seed: int = 0, dimension: int = DIMENSION) -> Vectors:
 
 
 def clustered(count: int) -> Vectors:
-    """Return unit vectors that are all nearly the same."""
+    """Return unit vectors that are all nearly equal."""
     rows = unit(1).astype(np.float64) + 0.02 * unit(count, seed=1)
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float16)
 
 
 def tied(count: int) -> Vectors:
-    """Return vectors of few exact similarities, many of them the same vector."""
+    """Return vectors with many ties: few distinct similarities, and equal vectors."""
     signs = np.random.default_rng(2).choice([-0.25, 0.25], (count // 3, DIMENSION))
     return signs[np.arange(count) % (count // 3)].astype(np.float16)
 
@@ -852,26 +852,26 @@ def similarities(query: Vectors, rows: Vectors) -> Floats:
 
 
 def above(vectors: Vectors, pks: Ids, query: Vectors, floor: float) -> tuple[Ids, Floats]:
-    """Return the pks at or above a floor, rising, and their similarities."""
+    """Return the pks at or above a floor, ascending, and their similarities."""
     exact = similarities(query, vectors)
     kept = exact >= np.float32(floor)
     return pks[kept], exact[kept]
 
 
 def nearest(queries: Vectors, rows: Vectors, pks: Ids, k: int) -> tuple[Ids, Floats]:
-    """Return the k nearest: by falling similarity, then by rising pk."""
-    ids = np.full((len(queries), k), NOBODY, np.int64)
+    """Return the k nearest by descending similarity, then by ascending pk."""
+    ids = np.full((len(queries), k), NO_ID, np.int64)
     values = np.full((len(queries), k), NO_SIMILARITY, np.float32)
-    for place, query in enumerate(queries):
+    for row, query in enumerate(queries):
         exact = similarities(query, rows)
-        order = sorted(range(len(rows)), key=lambda row: (-exact[row], pks[row]))[:k]
-        ids[place, : len(order)] = pks[order]
-        values[place, : len(order)] = exact[order]
+        order = sorted(range(len(rows)), key=lambda index: (-exact[index], pks[index]))[:k]
+        ids[row, : len(order)] = pks[order]
+        values[row, : len(order)] = exact[order]
     return ids, values
 
 
 def assert_same(found: tuple[Ids, Floats], expected: tuple[Ids, Floats]) -> None:
-    """Assert that pks and similarities are the same, to the digit."""
+    """Assert that pks and similarities are equal to the digit."""
     assert found[0].tolist() == expected[0].tolist()
     assert found[1].dtype == np.float32
     assert found[1].tolist() == expected[1].tolist()
@@ -968,7 +968,7 @@ def standing(field_pk: int, document_pk: int, *, label: str | None = None) -> di
 
 
 def labels_in(snapshot: Snapshot) -> dict[tuple[int, int], str | None]:
-    """Return what stands, by field and document."""
+    """Return the current labels, by field and document."""
     rows: Sequence[Any] = snapshot.rows(select(schema.standing))
     return {(row.field_pk, row.document_pk): row.label for row in rows}
 

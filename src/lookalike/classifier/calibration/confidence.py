@@ -62,7 +62,7 @@ from lookalike.classifier.calibration.recalibration import (
 )
 from lookalike.classifier.calibration.thresholds import (
     UNREACHABLE,
-    JudgedItems,
+    PredictedItems,
     Threshold,
     threshold_for,
 )
@@ -164,7 +164,7 @@ def confidence_from(stored: Mapping[str, Any]) -> Confidence:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class Predictions:
     """Predictions for items, all (m,).
 
     `winners` and `runners_up` are columns (−1: none), `sources` the places of the winner's nearest
@@ -257,10 +257,17 @@ class Terms:
     @classmethod
     def for_all(cls, left: LeftOutScores, target: float, *, closed: bool = False) -> Terms:
         """Return the terms where all references calibrate, and none is drawn or checked."""
-        fair = np.ones(len(left.own), bool)
-        one = np.ones(len(fair))
+        every = np.ones(len(left.own), bool)
+        ones = np.ones(len(every))
         return cls(
-            target, {}, fair, ~fair, ~fair, error_probability=0 * one, weight=one, closed=closed
+            target,
+            {},
+            every,
+            ~every,
+            ~every,
+            error_probability=0 * ones,
+            weight=ones,
+            closed=closed,
         )
 
     @property
@@ -286,7 +293,7 @@ class Terms:
         )
 
 
-def learn(
+def fit_level(
     scores: LabelScores,
     left: LeftOutScores,
     waiting: Places,
@@ -312,9 +319,9 @@ def learn(
     wrong = _refuted_probabilities(scores, scales, terms, (known.model, right.model), share)
     line = _fit_recalibration(held_out_p, out.right, terms, wrong, labels)
     p, held_out_p = recalibrated(line, p), recalibrated(line, held_out_p)
-    held_out = JudgedItems(out.winners, held_out_p, out.right)
-    some = slice(None if _may_estimate(held_out_p, terms, labels) else 0)
-    candidates = JudgedItems(items.top_two.winners[some], p[some], np.empty(0, bool))
+    held_out = PredictedItems(out.winners, held_out_p, out.right)
+    used = slice(None if _may_estimate(held_out_p, terms, labels) else 0)
+    candidates = PredictedItems(items.top_two.winners[used], p[used], np.empty(0, bool))
     threshold, thresholds = _thresholds(scores.labels, candidates, held_out, terms, rank)
     confidence = Confidence(
         labels=tuple(scores.labels),
@@ -349,11 +356,11 @@ def levels_with_scores(
     first, *above = confidence.all_levels
     levels = levels_of(scores.labels) if above else []
     found = [(first, scores)] if scores.labels == list(first.labels) else []
-    sure = {one.labels: one for one in above}
+    models = {one.labels: one for one in above}
     parents = [
-        (sure[level.labels], ParentScores(scores, level))
+        (models[level.labels], ParentScores(scores, level))
         for level in levels
-        if level.labels in sure
+        if level.labels in models
     ]
     return [*found, *parents]
 
@@ -363,26 +370,26 @@ def subsampled(waiting: Places) -> Places:
     return waiting[:: max(1, -(-len(waiting) // _THRESHOLD_ITEMS))]
 
 
-def judge(
+def predict(
     confidence: Confidence,
     scores: LabelScores,
     places: Places,
     excluded: ExcludedLabels | None = None,
-) -> Judgement:
+) -> Predictions:
     """Return winner, runner-up and probability of items.
 
     `excluded` (m, labels) marks labels that an item may not get; if no other label reaches the
     item, the winner is −1.
     """
-    return judgement_of(confidence, confidence.sight.score_items(scores, places, excluded))
+    return predictions_of(confidence, confidence.sight.score_items(scores, places, excluded))
 
 
-def judgement_of(confidence: Confidence, scored: ScoredItems) -> Judgement:
+def predictions_of(confidence: Confidence, scored: ScoredItems) -> Predictions:
     """Return the predictions for items from their features."""
     rows, share, top_two = scored.features, confidence.new_share, scored.top_two
     known, right = confidence.known.log_odds(rows), confidence.right.log_odds(rows)
     p = _combined(known, right, share, top_two.winners)
-    return Judgement(
+    return Predictions(
         winners=top_two.winners,
         runners_up=top_two.runners_up,
         sources=scored.sources,
@@ -431,13 +438,13 @@ def _fit_recalibration(
     If references are representative, a few samples change nothing. If there are enough `labels`,
     too, p itself counts as some answers.
     """
-    some, wrong = terms.sampled, np.zeros(len(refuted), bool)
-    if terms.representative and some.sum() + len(refuted) < enough_samples(terms.target):
+    sampled, wrong = terms.sampled, np.zeros(len(refuted), bool)
+    if terms.representative and sampled.sum() + len(refuted) < enough_samples(terms.target):
         return UNCHANGED
     return fit_recalibration(
-        np.append(p[some], refuted),
-        np.append(right[some], wrong),
-        np.append(terms.error_probability[some], np.zeros(len(refuted))),
+        np.append(p[sampled], refuted),
+        np.append(right[sampled], wrong),
+        np.append(terms.error_probability[sampled], np.zeros(len(refuted))),
         trust=_PRIOR_ANSWERS if terms.representative and labels >= FEW_LABELS else 0.0,
     )
 
@@ -485,7 +492,11 @@ def _discovery_rate(counts: Columns) -> float:
 
 
 def _thresholds(
-    labels: Sequence[str], candidates: JudgedItems, held_out: JudgedItems, terms: Terms, rank: Rank
+    labels: Sequence[str],
+    candidates: PredictedItems,
+    held_out: PredictedItems,
+    terms: Terms,
+    rank: Rank,
 ) -> tuple[Threshold, Vector]:
     """Return the threshold for the default target, and that of each label (labels,)."""
     drawn = held_out.of(terms.drawn)

@@ -63,7 +63,7 @@ class Ground(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DecisionRule:
-    """The decision rule in force, its threshold, and what is missing for a better one.
+    """The current decision rule, its threshold, and what is missing for a better one.
 
     `limit` is the threshold, `limits` those of labels with their own target, and of parents.
     `certified` is True if a certificate set `limit`. `nodes_upto` is the last document in the
@@ -104,13 +104,15 @@ def method_for(counts: Sequence[int], items: int) -> tuple[Method, tuple[str, ..
     """Return the method for these reference counts per label and number of items, and what is
     missing.
     """
-    able = sum(count >= MIN_REFERENCES for count in counts)
-    if able < MIN_LABELS:
-        return Method.SUGGEST, (f"{able} of {MIN_LABELS} labels with {MIN_REFERENCES} references",)
+    usable = sum(count >= MIN_REFERENCES for count in counts)
+    if usable < MIN_LABELS:
+        return Method.SUGGEST, (
+            f"{MIN_LABELS} labels with {MIN_REFERENCES} references each (has {usable})",
+        )
     if items > MAX_ITEMS or items * len(counts) > MAX_SCORES:
         return Method.NEAREST, (
-            f"{items} items with {len(counts)} labels are too many for the rule that labels most: "
-            f"it takes up to {MAX_ITEMS} items and {MAX_SCORES} items times labels",
+            f"{items} items with {len(counts)} labels are too many for the neighbour graph, which "
+            f"labels most: it takes up to {MAX_ITEMS} items and {MAX_SCORES} items times labels",
         )
     return Method.LANDSCAPE, ()
 
@@ -118,7 +120,7 @@ def method_for(counts: Sequence[int], items: int) -> tuple[Method, tuple[str, ..
 def too_alike(accuracy: float) -> str:
     """Return the message that leave-one-out accuracy is too low to label anything."""
     return (
-        f"these vectors tell your labels apart in {accuracy:.0%} of leave-one-out trials; "
+        f"the vectors separate your labels in only {accuracy:.0%} of leave-one-out trials; "
         "another extractor may do better"
     )
 
@@ -128,38 +130,38 @@ def uncounted(labels: int, more: int) -> str:
     checks.
     """
     return (
-        f"{labels} labels do not tell how much is new: check {more} documents, or say that these "
-        "are all the labels there are (closed_set)"
+        f"{labels} labels are too few to estimate the share of unknown categories: check {more} "
+        "documents, or declare that there are no other labels (closed_set)"
     )
 
 
 def unmeasured(more: int) -> str:
     """Return the message that too few answers are random samples where a queue picked most."""
-    return f"nobody has checked what would be labelled: check {more} more documents"
+    return f"too few answers to random samples: check {more} more documents"
 
 
 def suspected(references: int) -> str:
     """Return the message that labels look wrong and are not used, and the remedy."""
-    one = references == 1
-    looks, votes = ("label looks", "does") if one else ("labels look", "do")
-    return (
-        f"{references} {looks} wrong and {votes} not count until you look at "
-        f"{'it' if one else 'them'}: the queue asks about {'it' if one else 'them'}"
-    )
+    look, them = ("label looks wrong and is", "it")
+    if references > 1:
+        look, them = "labels look wrong and are", "them"
+    return f"{references} {look} not used until you confirm {them}: the queue asks about {them}"
 
 
 def estimated(more: int) -> str:
     """Return the message that the share of new items is only an estimate, and the remedy: `more`
     answers.
     """
-    return f"how much is new is only an estimate: {more} more random answers until that is counted"
+    return (
+        f"the share of unknown categories is estimated: {more} more random answers will measure it"
+    )
 
 
 def out_of_reach(target: float, answers: int, labels: int, drawn_missing: int) -> str:
     """Return the message that the target cannot be met yet, and the remedy."""
     return (
-        f"{answers} answers over {labels} labels cannot promise {target:.0%} yet: about "
-        f"{drawn_missing} more random answers, if all goes well, or more labels and references"
+        f"{answers} answers over {labels} labels cannot prove a precision of {target:.0%} yet: "
+        f"about {drawn_missing} more random answers if all are right, or more labels and references"
     )
 
 
@@ -205,7 +207,7 @@ def _renamed(learned: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, 
     }
 
 
-def decision_rule_in_force(stored: Mapping[str, Any] | None) -> DecisionRule | None:
+def current_decision_rule(stored: Mapping[str, Any] | None) -> DecisionRule | None:
     """Return the stored decision rule, or None if another edition of the rule made it."""
     decision_rule = decision_rule_from(stored)
     return decision_rule if decision_rule and decision_rule.edition == EDITION else None

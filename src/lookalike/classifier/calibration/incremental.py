@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from lookalike.classifier.calibration.confidence import (
     Confidence,
-    Judgement,
-    judgement_of,
+    Predictions,
     levels_with_scores,
+    predictions_of,
 )
 from lookalike.classifier.calibration.features import ScoredItems
 from lookalike.classifier.graph.arrays import union
@@ -36,21 +36,21 @@ _FEW_LABELS = 8
 _BLOCK = 4096
 
 
-class Judgements:
+class CachedPredictions:
     """Predictions for all items of `scores` under `confidence`, on each of its levels."""
 
     def __init__(self, confidence: Confidence, scores: Scores) -> None:
         self._labels = list(confidence.labels)
         self._scores = scores
         self._levels = [
-            _LevelJudgements(*level) for level in levels_with_scores(confidence, scores)
+            _LevelPredictions(*level) for level in levels_with_scores(confidence, scores)
         ]
 
-    def at(self, places: Places) -> Judgement:
+    def at(self, places: Places) -> Predictions:
         """Return the predictions for items (m,)."""
         return self._levels[0].at(places)
 
-    def above(self, places: Places) -> list[Judgement]:
+    def above(self, places: Places) -> list[Predictions]:
         """Return the predictions for items (m,) by the parents, the deepest level first."""
         return [level.at(places) for level in self._levels[1:]]
 
@@ -59,12 +59,12 @@ class Judgements:
         recomputed.
         """
         scores = self._scores
-        assert sorted(references) == self._labels, "other labels: learn again"
+        assert sorted(references) == self._labels, "other labels: fit again"
         names = scores.changed_by(references)
         if len(names) > _FEW_LABELS:
             scores.set_references(references)
             for level in self._levels:
-                level.judge_all()
+                level.predict_all()
             return np.arange(len(scores.neighbour_graph))
         before = [level.columns(level.changed_by(names)) for level in self._levels]
         around = scores.set_references(references)
@@ -74,16 +74,16 @@ class Judgements:
         return union(*moved)
 
 
-class _LevelJudgements:
+class _LevelPredictions:
     """Predictions and top two labels of all items on one level."""
 
     def __init__(self, confidence: Confidence, level_scores: Scores | ParentScores) -> None:
         self._confidence = confidence
         self._level_scores = level_scores
-        self.judge_all()
+        self.predict_all()
 
-    def at(self, places: Places) -> Judgement:
-        return Judgement(*(column[places] for column in _columns(self._all)))
+    def at(self, places: Places) -> Predictions:
+        return Predictions(*(column[places] for column in _columns(self._all)))
 
     def changed_by(self, labels: list[str]) -> list[str]:
         """Return the labels of the level whose columns change with the given labels."""
@@ -118,12 +118,12 @@ class _LevelJudgements:
         )
         return affected
 
-    def judge_all(self) -> None:
+    def predict_all(self) -> None:
         scales, every = self._confidence.sight, np.arange(len(self._level_scores.neighbour_graph))
         empty = _columns(
-            judgement_of(self._confidence, scales.score_items(self._level_scores, every[:0]))
+            predictions_of(self._confidence, scales.score_items(self._level_scores, every[:0]))
         )
-        self._all = known = Judgement(*(np.empty(len(every), one.dtype) for one in empty))
+        self._all = known = Predictions(*(np.empty(len(every), one.dtype) for one in empty))
         parts = np.empty((3, 3, len(every)), np.float32)
         self._top_two = TopTwo(known.winners, known.runners_up, *parts)
         for block in np.split(every, range(_BLOCK, len(every), _BLOCK)):
@@ -132,10 +132,10 @@ class _LevelJudgements:
             self._store(block, items)
 
     def _store(self, places: Places, items: ScoredItems) -> None:
-        new = judgement_of(self._confidence, items)
+        new = predictions_of(self._confidence, items)
         for column, values in zip(_columns(self._all), _columns(new), strict=True):
             column[places] = values
 
 
-def _columns(judgement: Judgement) -> list[NDArray[Any]]:
-    return [getattr(judgement, part.name) for part in fields(Judgement)]
+def _columns(predictions: Predictions) -> list[NDArray[Any]]:
+    return [getattr(predictions, part.name) for part in fields(Predictions)]

@@ -104,14 +104,6 @@ def wilson(hits: int, checked: int, confidence: float) -> Interval:
     return Interval(max(centre - half, 0.0), min(centre + half, 1.0))
 
 
-def risk_of_look(risk: float, look: int) -> float:
-    """Return δ_j = 6δ / (π² j²), the risk that the `look`-th test, from 1, may take of δ = `risk`.
-
-    All tests together take at most δ, however many there are.
-    """
-    return 6 * risk / (math.pi * look) ** 2
-
-
 def _log_counts(right: int, checked: int) -> NDArray[np.float64]:
     """Return the logarithms of the binomial coefficients of 0, 1, … up to `checked` − `right`
     misses.

@@ -25,8 +25,8 @@ from lookalike.classifier.calibration.logistic import (
     sigmoid,
 )
 from lookalike.classifier.graph.search import (
+    NO_ID,
     NO_SIMILARITY,
-    NOBODY,
     Matches,
     ReferenceArrays,
     nearest,
@@ -156,7 +156,7 @@ def calibration_from(stored: dict[str, Any] | None) -> Calibration | None:
 _CALIBRATE_WITH = 2000
 
 
-def learn_nearest(
+def fit_nearest(
     references: ReferenceArrays, pool: Matches, k: int, target: float
 ) -> Calibration | None:
     """Return the calibration for lists of length `k`; `pool` are the lists of waiting documents."""
@@ -176,7 +176,7 @@ def learn_nearest(
 def _leave_class_out(
     references: ReferenceArrays, vectors: NDArray[np.float16], codes: NDArray[np.int32], k: int
 ) -> Matches:
-    near = np.full((len(codes), k), NOBODY, np.int64)
+    near = np.full((len(codes), k), NO_ID, np.int64)
     similarities = np.full((len(codes), k), NO_SIMILARITY, np.float32)
     for code in np.unique(codes):
         rows, others = codes == code, references.codes != code

@@ -27,16 +27,16 @@ _PROVABLE = 0.999
 
 
 @dataclass(frozen=True, slots=True)
-class JudgedItems:
+class PredictedItems:
     """Items (m,): predicted column, its probability, and, where known, whether it is right."""
 
     winners: NDArray[np.int64]
     p: Vector
     right: NDArray[np.bool_]
 
-    def of(self, rows: NDArray[np.bool_]) -> JudgedItems:
+    def of(self, rows: NDArray[np.bool_]) -> PredictedItems:
         """Return some of the items."""
-        return JudgedItems(self.winners[rows], self.p[rows], self.right[rows])
+        return PredictedItems(self.winners[rows], self.p[rows], self.right[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Threshold:
 
 
 def threshold_for(
-    target: float, p: Vector, sampled: JudgedItems, labels: NDArray[np.bool_]
+    target: float, p: Vector, sampled: PredictedItems, labels: NDArray[np.bool_]
 ) -> Threshold:
     """Return the lower of two thresholds: estimated from the `p` of waiting items, and certified.
 
@@ -72,7 +72,7 @@ def threshold_for(
     )
 
 
-def _drawn_missing(target: float, sampled: JudgedItems) -> int:
+def _drawn_missing(target: float, sampled: PredictedItems) -> int:
     wrong = ~sampled.right[np.argsort(-sampled.p, kind="stable")]
     leading = int(wrong.argmax()) if wrong.any() else len(wrong)
     missing = max(checks_needed(target, CERTAINTY) - leading, 0)

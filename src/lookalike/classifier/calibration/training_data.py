@@ -17,8 +17,8 @@ from lookalike.classifier.calibration.confidence import (
     Rank,
     RefutedAnswers,
     Terms,
-    judge,
-    learn,
+    fit_level,
+    predict,
     subsampled,
 )
 from lookalike.classifier.calibration.decision_rule import (
@@ -102,7 +102,7 @@ def with_background(references: Mapping[str, Places], new: Places) -> dict[str, 
     return {**references, **({BACKGROUND: new} if len(new) else {})}
 
 
-def learn_confidence(
+def fit_confidence(
     scores: Scores,
     waiting: Places,
     target: float,
@@ -140,7 +140,7 @@ def learn_confidence(
         closed=closed,
     )
     rank = Rank(never_predicted_columns(scores.labels, hierarchical=hierarchical))
-    data = learn(scores, left, waiting, terms, rank)
+    data = fit_level(scores, left, waiting, terms, rank)
     if not hierarchical:
         return data.confidence
     return _with_parents(scores, left, waiting, terms, data)
@@ -176,14 +176,14 @@ def without_suspects(
     left = leave_one_out(scores, _evenly_spaced(every, sample))
     settled = np.isin(left.places, confirmed) | (left.own == _column(scores, BACKGROUND))
     found = find_suspects(left, settled)
-    voting, doubted = dict(references), dict[str, Places]()
+    trusted, doubted = dict(references), dict[str, Places]()
     for name, places in references.items():
         looks_right = without(places, found.places)
         if len(places) > len(looks_right) >= len(places) / 2:
-            voting[name] = looks_right
+            trusted[name] = looks_right
             doubted[name] = without(places, looks_right)
     right = dict(zip(found.places.tolist(), found.right.tolist(), strict=True))
-    return voting, Doubted(doubted, right, found.error_rate)
+    return trusted, Doubted(doubted, right, found.error_rate)
 
 
 def _refuted(scores: Scores, refuted: Mapping[str, Places]) -> RefutedAnswers:
@@ -212,12 +212,12 @@ def _with_parents(
     level_scores: LabelScores = scores
     for level in levels_of(scores.labels):
         below = confidences[-1]
-        waiting = waiting[~judge(below, level_scores, waiting).accepted]
+        waiting = waiting[~predict(below, level_scores, waiting).accepted]
         terms = terms.left_open(data.labelled)
         left, new_sublabels, of = at_level(left, level)
         level_scores = ParentScores(scores, level)
         rank = Rank(level.never_predicted, level.assignable, new_sublabels, of, below.new_share)
-        data = learn(level_scores, left, waiting, terms, rank)
+        data = fit_level(level_scores, left, waiting, terms, rank)
         confidences.append(data.confidence)
     return _linked(confidences)
 

@@ -2,9 +2,9 @@
 
 Lists are exact up to EXACT_ITEMS. Beyond, the items are partitioned into √n cells by their nearest
 centre (an inverted file), and each item is compared only with the items of its nearest cells. More
-than 95 of 100 entries are those of the exact lists (`benchmarks/landscape.py` measures it), at a
-small part of the cost. Fixed-point products are exact, ties go to the lower place and sampling is
-seeded: the same vectors give the same lists in every process.
+than 95 of 100 entries are those of the exact lists, at a small part of the cost
+(`benchmarks/neighbour_graph.py` measures it). Fixed-point products are exact, ties
+go to the lower place and sampling is seeded: the same vectors give the same lists in every process.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.classifier.graph.arrays import FixedPoint, Floats, fixed_point_length, to_fixed_point
-from lookalike.classifier.graph.search import NO_SIMILARITY, NOBODY, merge, top_k
+from lookalike.classifier.graph.search import NO_ID, NO_SIMILARITY, merge, top_k
 
 Places = NDArray[np.int64]
 Lists = tuple[Places, Floats]
@@ -65,7 +65,7 @@ def neighbours(queries: FixedPoint, rows: FixedPoint, count: int) -> Lists:
 
     The lists are shorter if there are fewer rows than `count`.
     """
-    places, everywhere = np.arange(len(rows)), np.full(len(queries), NOBODY)
+    places, everywhere = np.arange(len(rows)), np.full(len(queries), NO_ID)
     return _as_cosines(_among(queries, everywhere, rows, places, count), rows)
 
 
@@ -103,7 +103,7 @@ def approximate_neighbours(
     queries: FixedPoint, rows: FixedPoint, count: int, *, cells_tried: int
 ) -> Lists:
     """Return roughly what `neighbours` returns, for many queries and at least `count` rows."""
-    nowhere = np.full(len(queries), NOBODY)
+    nowhere = np.full(len(queries), NO_ID)
     return _as_cosines(_by_cells(queries, nowhere, rows, count, cells_tried), rows)
 
 
@@ -179,7 +179,7 @@ def _in_cells(
             progress.keep(searched, ranked)
             unsaved = 0
     near, values = _listed(ranked)
-    short = np.flatnonzero(near[:, -1] == NOBODY)
+    short = np.flatnonzero(near[:, -1] == NO_ID)
     every = np.arange(len(rows))
     near[short], values[short] = _among(queries[short], own[short], rows, every, count)
     return near, values
@@ -234,12 +234,12 @@ def _candidates(table: Floats, found: NDArray[np.bool_], counts: Places, places:
 
 def _ranked(places: Places, values: Floats) -> Ranked:
     """Return places and values packed into numbers that sort by descending value, then by ascending
-    place. NOBODY sorts last.
+    place. NO_ID sorts last.
     """
     bits = (values + np.float32(0)).view(np.uint32)
     descending = np.where(bits & _SIGN, bits, ~(bits | _SIGN))
     ranked = (descending.astype(np.uint64) << _ID_BITS) | places.astype(np.uint32)
-    return np.where(places == NOBODY, _NOTHING, ranked)
+    return np.where(places == NO_ID, _NOTHING, ranked)
 
 
 def _values(ranked: Ranked) -> Floats:
@@ -251,7 +251,7 @@ def _values(ranked: Ranked) -> Floats:
 
 def _listed(ranked: Ranked) -> Lists:
     places = (ranked & np.uint64(2**32 - 1)).astype(np.int64)
-    return np.where(ranked == _NOTHING, NOBODY, places), _values(ranked)
+    return np.where(ranked == _NOTHING, NO_ID, places), _values(ranked)
 
 
 def _grouped(cells: Places) -> dict[int, Places]:
@@ -278,7 +278,7 @@ def _centres(rows: FixedPoint) -> FixedPoint:
 
 def _nearest_centres(rows: FixedPoint, centres: FixedPoint, count: int) -> Places:
     """Return the cells (n, count) whose centres are nearest to each row, the nearest first."""
-    return _among(rows, np.full(len(rows), NOBODY), centres, np.arange(len(centres)), count)[0]
+    return _among(rows, np.full(len(rows), NO_ID), centres, np.arange(len(centres)), count)[0]
 
 
 def _among(queries: FixedPoint, own: Places, rows: FixedPoint, places: Places, count: int) -> Lists:
@@ -287,7 +287,7 @@ def _among(queries: FixedPoint, own: Places, rows: FixedPoint, places: Places, c
     The values are inner products times 2^-24.
     """
     count = max(min(count, len(rows)), 0)
-    near = np.full((len(queries), count), NOBODY, np.int64)
+    near = np.full((len(queries), count), NO_ID, np.int64)
     values = np.full((len(queries), count), NO_SIMILARITY, np.float32)
     for start in range(0, len(rows) if count else 0, _ROW_BLOCK):
         here = places[start : start + _ROW_BLOCK]

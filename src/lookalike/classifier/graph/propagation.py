@@ -169,10 +169,17 @@ def scatter_add(
     return hit, sums.take(hit)
 
 
-def mean_evidence(parts: list[Evidence]) -> Evidence:
-    """Return the mean of evidences, at least one."""
-    places, sums = _summed(parts)
-    return Evidence(places, (sums / len(parts)).astype(np.float32))
+def mean_evidence(parts: list[Evidence], weights: Places | None = None) -> Evidence:
+    """Return the mean of evidences, at least one, with `weights` if they do not count alike."""
+    if weights is None:
+        places, sums = _summed(parts)
+        return Evidence(places, (sums / len(parts)).astype(np.float32))
+    scaled = [
+        Evidence(part.places, part.amounts * np.float32(weight))
+        for part, weight in zip(parts, weights.tolist(), strict=True)
+    ]
+    places, sums = _summed(scaled)
+    return Evidence(places, (sums / weights.sum()).astype(np.float32))
 
 
 def _summed(parts: list[Evidence]) -> tuple[Places, NDArray[np.float64]]:

@@ -9,7 +9,7 @@ summation, and an incremental update equals a full recompute.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +25,14 @@ NO_SIMILARITY = np.float32(-2.0)
 @dataclass(frozen=True, slots=True)
 class Matches:
     """The nearest references of n documents, all (n, k): `ids` int64, `similarities` float32
-    descending, `codes` int32. Ids are opaque here; decisions name them as sources.
+    descending, `codes` int32. Ids are opaque here; decisions name them as sources. `weights`
+    float32, if there are any, multiply the votes.
     """
 
     ids: NDArray[np.int64]
     similarities: NDArray[np.float32]
     codes: NDArray[np.int32]
+    weights: NDArray[np.float32] | None = None
 
 
 def with_codes(
@@ -48,9 +50,15 @@ def with_codes(
     return Matches(near, similarities, labels)
 
 
-def shares(similarities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+def shares(
+    similarities: NDArray[np.float32],
+    temperature: float,
+    weights: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
     """Return each match's share of the evidence, float32 (n, k), for lists of similarities."""
     weight = np.exp((similarities - similarities[:, :1]) / np.float32(temperature))
+    if weights is not None:
+        weight *= weights
     weight[similarities <= NO_SIMILARITY] = 0
     total = np.maximum(weight.sum(axis=1, keepdims=True), np.float32(1e-12))
     return np.asarray(weight / total, np.float32)
@@ -59,11 +67,11 @@ def shares(similarities: NDArray[np.float32], temperature: float) -> NDArray[np.
 def votes(matches: Matches, temperature: float) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Return the label with most evidence in each list (n,), and its share of the evidence (n,).
 
-    A match has the weight exp((s − s₁) / temperature), s₁ the similarity of the nearest; a tie goes
-    to the nearer. Lists without matches give NO_LABEL and 0.
+    A match has the weight exp((s − s₁) / temperature), s₁ the similarity of the nearest, times its
+    own weight if it has one; a tie goes to the nearer. Lists without matches give NO_LABEL and 0.
     """
-    similarity, codes = matches.similarities, matches.codes
-    weight = shares(similarity, temperature)
+    codes = matches.codes
+    weight = shares(matches.similarities, temperature, matches.weights)
     evidence = np.zeros_like(weight)
     for place in range(codes.shape[1]):
         evidence[:, place] = (weight * (codes == codes[:, place : place + 1])).sum(axis=1)
@@ -97,7 +105,7 @@ def rival_similarity(
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
 
-NOBODY = -1
+NO_ID = -1
 """The id in an empty place of a neighbour list."""
 
 _BLOCK_ROWS = 4096
@@ -120,7 +128,7 @@ def top_k(similarity: Floats, ids: Ids, k: int) -> tuple[Ids, Floats]:
     """Return the ids and similarities (n, k) of the k largest in each row of `similarity` (n, m).
 
     `ids` (m,) are sorted, one per column. Ties go to the lower id, so the result is unique. Places
-    that cannot be filled hold NOBODY and NO_SIMILARITY.
+    that cannot be filled hold NO_ID and NO_SIMILARITY.
     """
     n, m = similarity.shape
     if n and m > _GROUPS_EACH * k:
@@ -132,11 +140,11 @@ def _listed(columns: Ids, values: Floats, ids: Ids, k: int) -> tuple[Ids, Floats
     """Return the ids and similarities (n, k) of the best `values` (n, m) in sorted `columns`."""
     n = len(values)
     best = np.argsort(-values, axis=1, kind="stable")[:, :k]
-    near = np.full((n, k), NOBODY, np.int64)
+    near = np.full((n, k), NO_ID, np.int64)
     near_similarities = np.full((n, k), NO_SIMILARITY, np.float32)
     near[:, : best.shape[1]] = ids[np.take_along_axis(columns, best, axis=1)]
     near_similarities[:, : best.shape[1]] = np.take_along_axis(values, best, axis=1)
-    near[near_similarities <= NO_SIMILARITY] = NOBODY
+    near[near_similarities <= NO_SIMILARITY] = NO_ID
     return near, near_similarities
 
 
@@ -171,7 +179,7 @@ def merge(
     """
     all_ids = np.concatenate([near, more], axis=1)
     values = np.concatenate([near_similarities, more_similarities], axis=1)
-    ranked_ids = np.where(all_ids == NOBODY, np.iinfo(np.int64).max, all_ids)
+    ranked_ids = np.where(all_ids == NO_ID, np.iinfo(np.int64).max, all_ids)
     order = np.lexsort((ranked_ids, -values), axis=1)[:, : near.shape[1]]
     return np.take_along_axis(all_ids, order, axis=1), np.take_along_axis(values, order, axis=1)
 
@@ -192,7 +200,7 @@ def nearest(
     """
     if len(rows) == 0 or len(queries) == 0:
         shape = (len(queries), k)
-        return np.full(shape, NOBODY, np.int64), np.full(shape, NO_SIMILARITY, np.float32)
+        return np.full(shape, NO_ID, np.int64), np.full(shape, NO_SIMILARITY, np.float32)
 
     def seen(similarity: Floats, block: slice) -> Floats:
         if query_ids is not None:
@@ -277,11 +285,15 @@ def _hide_self(similarity: Floats, query_ids: Ids, ids: Ids) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceArrays:
-    """References: `pks` int64 (r,) sorted, label `codes` int32 (r,), `vectors` float16 (r, d)."""
+    """References: `pks` int64 (r,) sorted, label `codes` int32 (r,), `vectors` float16 (r, d).
+
+    `weights` float32 (r,) multiply their votes; None if all count alike, as in a collection.
+    """
 
     pks: Ids
     codes: NDArray[np.int32]
     vectors: NDArray[np.float16]
+    weights: NDArray[np.float32] | None = None
 
     @staticmethod
     def none(dimension: int) -> ReferenceArrays:
@@ -297,16 +309,21 @@ class ReferenceArrays:
         return self.vectors[np.searchsorted(self.pks, pks)]
 
     def matches(self, near: Ids, similarities: Floats) -> Matches:
-        """Return lists of reference pks as matches with label codes."""
-        return with_codes(near, similarities, self.pks, self.codes)
+        """Return lists of reference pks as matches with label codes, and weights if any."""
+        found = with_codes(near, similarities, self.pks, self.codes)
+        if self.weights is None:
+            return found
+        places = np.minimum(np.searchsorted(self.pks, near), len(self.pks) - 1)
+        return replace(found, weights=self.weights[places])
 
     def without(self, pks: Ids) -> ReferenceArrays:
         """Return the references that are not among `pks`."""
         kept = ~np.isin(self.pks, pks)
-        return ReferenceArrays(self.pks[kept], self.codes[kept], self.vectors[kept])
+        weights = None if self.weights is None else self.weights[kept]
+        return ReferenceArrays(self.pks[kept], self.codes[kept], self.vectors[kept], weights)
 
     def joined(self, more: ReferenceArrays) -> ReferenceArrays:
-        """Return these references and `more`, none of which is here."""
+        """Return these references and `more`, none of which is here; both without weights."""
         pks = np.concatenate([self.pks, more.pks])
         order = np.argsort(pks)
         codes = np.concatenate([self.codes, more.codes])

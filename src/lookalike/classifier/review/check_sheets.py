@@ -55,7 +55,7 @@ Probabilities = NDArray[np.floating]
 class CheckPlan:
     """The set to sample a sheet of `size` from: documents with a probability of at least `floor`.
 
-    `items` of them have no label, `automatic` have one. An answer settles about `worth` items and
+    `items` of them have no label, `automatic` have one. An answer settles about `value` items and
     saves `gain` actions per action.
     """
 
@@ -63,7 +63,7 @@ class CheckPlan:
     items: int
     automatic: int
     size: int
-    worth: float
+    value: float
     gain: float
 
 

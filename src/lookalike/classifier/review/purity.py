@@ -41,7 +41,7 @@ class Purity:
         return sigmoid(self.slope * z + self.shift)
 
 
-def learn_purity(neighbour_graph: NeighbourGraph, labels: NDArray[np.int64]) -> Purity:
+def fit_purity(neighbour_graph: NeighbourGraph, labels: NDArray[np.int64]) -> Purity:
     """Fit how cosines predict the same label, from people's `labels` (n,) (−1: none)."""
     near, cosines = neighbour_graph.near[:, :_NEAREST], neighbour_graph.near_cosines[:, :_NEAREST]
     if near.size == 0:

@@ -4,7 +4,7 @@ The same formula holds with and without labels. K are the first steps of the evi
 gives to others (`propagation`), n_j = 1 / (1 + F_j / 0.1) how uncovered item j is, F_j the largest
 sum of evidence of one label at j, and 1 − p_i the probability that the suggestion for i is wrong:
 
-    worth_i = Σ_j K_ij n_j + (1 − p_i)
+    value_i = Σ_j K_ij n_j + (1 − p_i)
 
 This value is the expected number of items that an answer settles: uncovered items around it, and
 the item itself. Without labels n = 1 everywhere, and the densest region comes first; later dense
@@ -12,10 +12,10 @@ uncovered regions; at last doubtful items. The queue is greedy: each pick lowers
 look-alikes by 1 − min(1, 5 K_ij). Values only fall, so earlier values remain upper bounds and few
 are recomputed (lazy greedy, after Minoux 1978).
 
-A **strip** is a group of a seed and look-alikes with the same suggestion: one key accepts all, one
-more removes each wrong picture. It is offered if it settles more per key than asking about the seed
+A **group** is a seed and look-alikes with the same suggestion: one key accepts all, one more
+removes each wrong picture. It is offered if it settles more per key than asking about the seed
 alone, and only around a seed with a value below half an item. Informative single items come first,
-and large groups later: earlier strips were measured to need more keys until all is settled.
+and large groups later: earlier groups were measured to need more keys until all is settled.
 
 All questions are compared by their **gain**: actions saved per action spent. An item near a
 reference needs a part of a check instead of a question of its own, so covering it saves 0.6
@@ -40,11 +40,11 @@ from lookalike.classifier.graph.graph import NeighbourGraph
 from lookalike.classifier.graph.propagation import DECAY, Evidence, Floats, Graph, Places, push
 from lookalike.classifier.scores.scores import Scores
 
-STRIP = 16
-"""The largest number of items in a strip, its seed included."""
+GROUP_SIZE = 16
+"""The largest number of items in a group, its seed included."""
 
-STRIP_REFERENCES = 3
-"""A label with fewer references is not proposed for a strip: its items are asked about one by
+GROUP_REFERENCES = 3
+"""A label with fewer references is not proposed for a group: its items are asked about one by
 one."""
 
 _COVERED, _NAMED = 0.6, 0.25
@@ -76,14 +76,14 @@ class QuestionKind(StrEnum):
 class ReviewQuestion:
     """A question about `places`, the seed first; a `suggestion` applies to all of them.
 
-    An answer settles about `worth` items (expected value) and saves `gain` actions per action.
+    An answer settles about `value` items (expected value) and saves `gain` actions per action.
     Without a suggestion the person names the label. In a check each item has its own entry of
     `suggestions`.
     """
 
     places: tuple[int, ...]
     suggestion: str | None
-    worth: float
+    value: float
     kind: QuestionKind
     gain: float
     suggestions: tuple[str | None, ...] = ()
@@ -200,14 +200,14 @@ def questions(
     queue = _Queue(reach, states, scores)
     for sheet in sheets:
         queue.take(sheet.places)
-    alone = [queue.single(place, queue.worth(place)) for place in drawn if queue.is_open(place)]
+    alone = [queue.single(place, queue.value(place)) for place in drawn if queue.is_open(place)]
     alone = alone[:count]
     queue.take([question.places[0] for question in alone])
     known = [queue.names_question(guessed)] if guessed else []
-    known += [queue.group_question(group) for group in groups]
+    known += [queue.new_category_question(group) for group in groups]
     found = [*sheets, *(question for question in known if question)]
-    for seed, worth in islice(queue.picks(), count - len(alone)):
-        found.append(queue.strip(seed, worth) or queue.single(seed, worth))
+    for seed, value in islice(queue.picks(), count - len(alone)):
+        found.append(queue.suggestion_group(seed, value) or queue.single(seed, value))
     found.sort(key=lambda question: -question.gain)
     return _spread_evenly(found[: count - len(alone)], alone)
 
@@ -225,7 +225,7 @@ class _Queue:
         self._doubt = (1 - states.probability).astype(np.float32)
         self._bounds = reach.total(self._uncovered_share) + self._doubt
 
-    def worth(self, place: int) -> float:
+    def value(self, place: int) -> float:
         """Return the current expected value of an answer about one item."""
         reached = self._reached(place)
         settled = reached.amounts @ self._uncovered_share[reached.places]
@@ -251,58 +251,58 @@ class _Queue:
                 fresh.clear()
             else:
                 fresh.add(place)
-                self._bounds[place] = self.worth(place)
+                self._bounds[place] = self.value(place)
 
-    def single(self, place: int, worth: float) -> ReviewQuestion:
+    def single(self, place: int, value: float) -> ReviewQuestion:
         """Return the question about one item, without a suggestion."""
         states = self._states
         kind = QuestionKind.LIMIT if states.automatic[place] else QuestionKind.VALUE
         kind = QuestionKind.CONFLICT if states.conflicts[place] else kind
-        return ReviewQuestion((place,), None, worth, kind, gain=_COVERED * worth)
+        return ReviewQuestion((place,), None, value, kind, gain=_COVERED * value)
 
-    def strip(self, seed: int, worth: float) -> ReviewQuestion | None:
-        """Return the strip around a seed, and take it, if it is worth more per key than the seed
+    def suggestion_group(self, seed: int, value: float) -> ReviewQuestion | None:
+        """Return the group around a seed, and take it, if it settles more per key than the seed
         alone.
         """
         states, winner = self._states, int(self._states.winners[seed])
         p = states.probability
         unsure = states.conflicts | states.automatic | (p < _EVEN)
-        few = winner < 0 or states.references[winner] < STRIP_REFERENCES
-        if few or unsure[seed] or worth >= _EVEN:
+        few = winner < 0 or states.references[winner] < GROUP_REFERENCES
+        if few or unsure[seed] or value >= _EVEN:
             return None
         reached = self._reached(seed)
         same = self._open & ~unsure & (states.winners == winner)
         chosen = _most_evidence(reached, same[reached.places])
         same = p[chosen]
-        whole = worth + float(same.sum())
+        whole = value + float(same.sum())
         keys = 2 - float(p[seed]) + float((1 - same).sum())
-        if len(chosen) == 0 or whole / keys <= worth:
+        if len(chosen) == 0 or whole / keys <= value:
             return None
         self.take(chosen)
         places, label = (seed, *chosen.tolist()), states.labels[winner]
-        gain = (_COVERED * worth + _NAMED * float(same.sum())) / keys
+        gain = (_COVERED * value + _NAMED * float(same.sum())) / keys
         return ReviewQuestion(
             places, label, whole, QuestionKind.VALUE, gain, (label,) * len(places)
         )
 
-    def group_question(self, group: SameLabelGroup) -> ReviewQuestion | None:
+    def new_category_question(self, group: SameLabelGroup) -> ReviewQuestion | None:
         """Return the question about a group, and take it, if labelling some of it together saves
         more per key than asking about its representative alone.
         """
         seed = int(group.places[0])
         if not self._open[seed]:
             return None
-        worth = self.worth(seed)
+        value = self.value(seed)
         order = np.argsort(-group.same, kind="stable")
-        order = order[self._open[group.places[1:][order]]][: STRIP - 1]
-        gains = _gains(worth, group.same[order])
+        order = order[self._open[group.places[1:][order]]][: GROUP_SIZE - 1]
+        gains = _gains(value, group.same[order])
         count = int(gains.argmax())
         if count == 0:
             return None
         places = (seed, *group.places[1:][order[:count]].tolist())
         self.take(places)
         self._cover(seed)
-        return ReviewQuestion(places, None, worth, QuestionKind.NEW_KIND, float(gains[count]))
+        return ReviewQuestion(places, None, value, QuestionKind.NEW_KIND, float(gains[count]))
 
     def names_question(self, guessed: Guessed) -> ReviewQuestion | None:
         """Return the question about zero-shot suggestions, sorted by label, and take its items.
@@ -315,14 +315,14 @@ class _Queue:
             return None
         names = zip(guessed.labels, guessed.places.tolist(), is_open.tolist(), strict=True)
         suggested = sorted((label, place) for label, place, here in names if here)
-        worth = 0.0
+        value = 0.0
         for _, place in suggested:
-            worth += self.worth(place)
+            value += self.value(place)
             self.take([place])
             self._cover(place)
         labels, places = zip(*suggested, strict=True)
-        gain = _COVERED * worth / (1 + float((1 - guessed.likely[is_open]).sum()))
-        return ReviewQuestion(places, None, worth, QuestionKind.NAMES, gain, labels)
+        gain = _COVERED * value / (1 + float((1 - guessed.likely[is_open]).sum()))
+        return ReviewQuestion(places, None, value, QuestionKind.NAMES, gain, labels)
 
     def _reached(self, place: int) -> Evidence:
         if place not in self._reach_of:
@@ -336,21 +336,21 @@ class _Queue:
         self._doubt[reached.places] *= left
 
 
-def _gains(worth: float, same: NDArray[np.float64]) -> NDArray[np.float64]:
+def _gains(value: float, same: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the gain per key of labelling a seed alone or with its first look-alikes.
 
     `same` (m,) is the probability that each has its label; the result (m + 1,) begins with the seed
     alone.
     """
-    saved = _COVERED * worth + _NAMED * np.cumsum(same)
+    saved = _COVERED * value + _NAMED * np.cumsum(same)
     keys = 1 + np.cumsum(1 - same)
-    return np.append(_COVERED * worth, saved / keys)
+    return np.append(_COVERED * value, saved / keys)
 
 
 def _most_evidence(reached: Evidence, allowed: Mask) -> Places:
-    """Return the allowed places with most evidence, as many as fit into a strip; ties by place."""
+    """Return the allowed places with most evidence, as many as fit into a group; ties by place."""
     places, amounts = reached.places[allowed], reached.amounts[allowed]
-    return places[np.argsort(-amounts, kind="stable")[: STRIP - 1]]
+    return places[np.argsort(-amounts, kind="stable")[: GROUP_SIZE - 1]]
 
 
 def _spread_evenly(

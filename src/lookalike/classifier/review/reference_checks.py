@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from lookalike.classifier.calibration.intervals import wilson
 from lookalike.classifier.calibration.logistic import fit_mixture
-from lookalike.classifier.graph.propagation import Floats
+from lookalike.classifier.graph.propagation import Floats, Places
 from lookalike.classifier.graph.search import Matches, similarities
-from lookalike.classifier.scores.leave_one_out import leave_one_out
+from lookalike.classifier.scores.leave_one_out import leave_one_out, scores_of_answered
 from lookalike.classifier.scores.scores import Scores
 from lookalike.labels import NO_LABEL
 
@@ -139,7 +139,17 @@ def landscape_trials(scores: Scores, mix: tuple[float, float]) -> LeaveOneOutTri
         left = leave_one_out(scores, every[start : start + _BLOCK])
         ids = scores.neighbour_graph.pks[left.places]
         parts.append(_trials_of(ids, left.own, left.counts[left.own] > 1, left.totals(mix)))
-    return _joined(parts)
+    return joined(parts)
+
+
+def answered_trials(
+    scores: Scores, mix: tuple[float, float], answered: Mapping[str, Places]
+) -> LeaveOneOutTrials:
+    """Return the trials of labelled items that are no references, by label; otherwise the same."""
+    left = scores_of_answered(scores, answered)
+    ids = scores.neighbour_graph.pks[left.places]
+    tested = np.ones(len(ids), bool)
+    return joined([_trials_of(ids, left.own, tested, left.totals(mix))])
 
 
 def vector_trials(
@@ -160,7 +170,7 @@ def vector_trials(
     sample = np.flatnonzero(~alone)
     if len(sample) == 0 or len(labels) < 2:
         none = np.full(len(ids), -1)
-        return _joined([LeaveOneOutTrials(ids, codes.astype(np.int64), none, _no_margin(len(ids)))])
+        return joined([LeaveOneOutTrials(ids, codes.astype(np.int64), none, _no_margin(len(ids)))])
     sample = sample[:: -(-len(sample) // _SAMPLE)]
     mix = fit_mixture(*_similarities(unit, own, counts, sample), own[sample])
     parts = []
@@ -169,7 +179,7 @@ def vector_trials(
         nearest, mean = _similarities(unit, own, counts, rows)
         total = mix[0] * nearest + mix[1] * mean
         parts.append(_trials_of(ids[order[rows]], own[rows], ~alone[rows], total))
-    trials = _joined(parts)
+    trials = joined(parts)
     rival = np.where(trials.rival < 0, -1, labels[trials.rival])
     return LeaveOneOutTrials(
         trials.references, labels[trials.own].astype(np.int64), rival, trials.margin
@@ -214,7 +224,8 @@ def _trials_of(
     return LeaveOneOutTrials(ids, own, np.where(tested, rival, -1), margin)
 
 
-def _joined(parts: Sequence[LeaveOneOutTrials]) -> LeaveOneOutTrials:
+def joined(parts: Sequence[LeaveOneOutTrials]) -> LeaveOneOutTrials:
+    """Return the trials of several parts as one, sorted by reference."""
     if not parts:
         nothing = np.empty(0, np.int64)
         return LeaveOneOutTrials(nothing, nothing, nothing, _no_margin(0))
@@ -322,7 +333,7 @@ def _share(part: int, whole: int) -> float:
 # --- attribution of corrections ------------------------------------------------------------------
 
 
-def blamed(
+def attributions(
     sources: NDArray[np.int64], automatic: NDArray[np.integer], given: NDArray[np.integer]
 ) -> list[Attribution]:
     """Return the references that caused corrections, the most certain first.

@@ -156,11 +156,19 @@ def leave_one_out(scores: Scores, sample: Places, levels: Sequence[Places] = ())
 
 def _graph_evidence_left(scores: Scores, column: int, places: Places) -> Floats:
     """Return L (r,) of one label for its references, each without itself."""
-    count = len(scores.references(scores.labels[column]))
-    own = [scores.reference_evidence(place).itself for place in places.tolist()]
-    rest = scores.evidence_of(column).at(places) * np.float32(count) - np.array(own, np.float32)
-    logs = np.log(np.maximum(rest, 0) / max(count - 1, 1) + FLOOR)
-    return np.asarray(np.where((rest > _LEAST) & (count > 1), logs, UNREACHED[0]), np.float32)
+    count, total = _weighed(scores, column)
+    own = np.array([scores.reference_evidence(place).itself for place in places.tolist()])
+    weights = scores.weights_of(places).astype(np.float32)
+    rest = scores.evidence_of(column).at(places) * total - weights * own.astype(np.float32)
+    logs = np.log(np.maximum(rest, 0) / np.maximum(total - weights, 1) + FLOOR)
+    reached = (rest > _LEAST * total / count) & (count > 1)
+    return np.asarray(np.where(reached, logs, UNREACHED[0]), np.float32)
+
+
+def _weighed(scores: Scores, column: int) -> tuple[int, np.float32]:
+    """Return how many references a label has, and the sum of their weights."""
+    places = scores.references(scores.labels[column])
+    return len(places), np.float32(scores.weights_of(places).sum())
 
 
 def _own_similarity_left(
@@ -169,14 +177,16 @@ def _own_similarity_left(
     """Return C (r,) of one label, whether it reaches the items or not.
 
     With `is_reference` the items are references of the label and each is left out; −1 if it is the
-    only one. That is ⟨u, m − u⟩ / |u| |m − u| for a reference u among those that add up to m.
+    only one. That is ⟨u, m − wu⟩ / |u| |m − wu| for a reference u of weight w among those that add
+    up to m.
     """
     product, square = scores.sums(places, column)
     length = scores.neighbour_graph.whitened_lengths[places]
     alone = is_reference and len(scores.references(scores.labels[column])) == 1
-    itself = length * is_reference
-    rest = np.sqrt(np.maximum(square - 2 * product * is_reference + itself**2, 1))
-    return np.asarray(np.where(alone, -1, (product - itself**2) / (length * rest)), np.float32)
+    weights = scores.weights_of(places) * is_reference
+    rest = np.sqrt(np.maximum(square - 2 * product * weights + (weights * length) ** 2, 1))
+    left = product - weights * length**2
+    return np.asarray(np.where(alone, -1, left / (length * rest)), np.float32)
 
 
 def nearest_of_each(scores: Scores, places: Places) -> Floats:
@@ -209,6 +219,7 @@ def _neighbourhood_left(
     of_label, of_reference = np.zeros((2, len(scores.neighbour_graph)), np.float32)
     for label in np.unique(own).tolist():
         evidence, count = scores.evidence_of(label), 0 if counts is None else int(counts[label])
+        total = _weighed(scores, label)[1]
         if scores.labels[label] != BACKGROUND:
             of_label[evidence.places] = evidence.amounts
         for row in np.flatnonzero(own == label).tolist():
@@ -217,8 +228,9 @@ def _neighbourhood_left(
             if count:
                 itself = scores.reference_evidence(int(places[row])).evidence
                 of_reference[itself.places] = itself.amounts
-                rest = rest * count - of_reference[weights.places]
-                rest = np.asarray(rest / max(count - 1, 1) * (count > 1), np.float32)
+                weight = np.float32(scores.weights_of(places[row : row + 1])[0])
+                rest = rest * total - weight * of_reference[weights.places]
+                rest = np.asarray(rest / np.maximum(total - weight, 1) * (count > 1), np.float32)
                 of_reference[itself.places] = 0
             others = [
                 one.other_than(group[label], weights.places)

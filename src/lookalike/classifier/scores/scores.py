@@ -155,10 +155,19 @@ class ClassSimilarity:
         self._sums = {name: self._sums.get(name, nothing.copy()) for name in labels}
         self._squares = {name: self._squares.get(name, 0.0) for name in labels}
 
-    def update(self, label: str, added: Places, removed: Places) -> None:
-        """Update a label's sum after references were `added` and `removed`."""
+    def update(
+        self, label: str, added: Places, removed: Places, weights: Places | None = None
+    ) -> None:
+        """Update a label's sum after references were `added` and `removed`.
+
+        `weights` are those of all items, if references do not count alike.
+        """
         for places, sign in ((added, 1), (removed, -1)):
-            self._sums[label] += sign * self._turned[places].sum(axis=0, dtype=np.int64)
+            rows = self._turned[places]
+            if weights is None:
+                self._sums[label] += sign * rows.sum(axis=0, dtype=np.int64)
+            else:
+                self._sums[label] += sign * (weights[places] @ rows.astype(np.int64))
         self._squares[label] = float((self._sums[label].astype(np.float64) ** 2).sum())
 
     def square(self, label: str) -> float:
@@ -242,10 +251,12 @@ class Scores:
     holds which labels reach each item; `_class_similarity` are inner products of whitened items
     with the sums m_c of whitened references, whole numbers. `_max_evidence` is the largest e of any
     label but the background.
+
+    With `weights`, whole numbers > 0 for all items, e is a weighted mean and m_c a weighted sum.
     """
 
-    def __init__(self, neighbour_graph: NeighbourGraph) -> None:
-        self._neighbour_graph = neighbour_graph
+    def __init__(self, neighbour_graph: NeighbourGraph, weights: Places | None = None) -> None:
+        self._neighbour_graph, self._weights = neighbour_graph, weights
         self._reference_evidence: dict[int, _ReferenceEvidence] = {}
         self._references: dict[str, Places] = {}
         self._evidence: dict[str, Evidence] = {}
@@ -271,6 +282,19 @@ class Scores:
         """Return the sorted places of a label's references."""
         return self._references[label]
 
+    def with_weights(self, weights: Places | None) -> Scores:
+        """Return these scores, or empty ones over the same graph if their weights differ."""
+        same = weights is self._weights or (
+            weights is not None
+            and self._weights is not None
+            and np.array_equal(weights, self._weights)
+        )
+        return self if same else Scores(self.neighbour_graph, weights)
+
+    def weights_of(self, places: Places) -> Places:
+        """Return the weights of references (m,), 1 if all count alike."""
+        return np.ones(len(places), np.int64) if self._weights is None else self._weights[places]
+
     def changed_by(self, references: Mapping[str, Places]) -> list[str]:
         """Return the labels, sorted, whose `references` (sorted places) differ from the current
         ones.
@@ -294,7 +318,7 @@ class Scores:
             if name in references:
                 now, then = references[name], before.get(name, no_places)
                 added, removed = without(now, then), without(then, now)
-                self._class_similarity.update(name, added, removed)
+                self._class_similarity.update(name, added, removed, self._weights)
                 self._nearest_reference.update(self.labels.index(name), added, removed)
                 moved.append(self._update_label(name, now))
         if self._smoother is None:
@@ -308,7 +332,7 @@ class Scores:
 
         The scores of the items that are here already stay the same.
         """
-        extended, known = Scores(neighbour_graph), len(self.neighbour_graph)
+        extended, known = Scores(neighbour_graph, self._weights), len(self.neighbour_graph)
         extended._reference_evidence = dict(self._reference_evidence)
         extended._references = dict(self._references)
         extended._class_similarity = self._class_similarity.extended_to(neighbour_graph.whitened)
@@ -423,7 +447,9 @@ class Scores:
         """Set a label's references; return the items whose largest e may have changed."""
         before = self._evidence[label]
         parts = [self.reference_evidence(place).evidence for place in places.tolist()]
-        self._evidence[label] = now = self.neighbour_graph.with_out_of_graph(mean_evidence(parts))
+        weights = None if self._weights is None else self._weights[places]
+        mean = mean_evidence(parts, weights)
+        self._evidence[label] = now = self.neighbour_graph.with_out_of_graph(mean)
         self._columns[label] = self._make_column(label, after=_NO_COLUMN)
         self._label_index.update(self.labels.index(label), now.places)
         if label == BACKGROUND:

@@ -20,16 +20,16 @@ from numpy.typing import NDArray
 
 from lookalike.classifier.calibration.confidence import (
     Confidence,
-    Judgement,
+    Predictions,
     confidence_to,
-    judge,
     levels_with_scores,
+    predict,
 )
-from lookalike.classifier.calibration.incremental import Judgements
+from lookalike.classifier.calibration.incremental import CachedPredictions
 from lookalike.classifier.calibration.intervals import EVEN
 from lookalike.classifier.calibration.training_data import (
     AnswerSampling,
-    learn_confidence,
+    fit_confidence,
     without_suspects,
 )
 from lookalike.classifier.graph.graph import KnownGraph, NeighbourGraph, attach, neighbour_graph_of
@@ -38,9 +38,13 @@ from lookalike.classifier.graph.neighbours import FindLists, Ranked, neighbour_l
 from lookalike.classifier.graph.propagation import Graph, Places
 from lookalike.classifier.policies import NO_SOURCE, REASONS, Decisions, deepest
 from lookalike.classifier.review.queue import GraphReach
-from lookalike.classifier.review.reference_checks import LeaveOneOutTrials, landscape_trials
+from lookalike.classifier.review.reference_checks import (
+    LeaveOneOutTrials,
+    answered_trials,
+    landscape_trials,
+)
 from lookalike.classifier.scores.scores import BACKGROUND, Scores
-from lookalike.content.files import recall, remember
+from lookalike.content.files import read_cache, write_cache
 from lookalike.decisions.field.rejections import Rejections
 from lookalike.labels import NO_LABEL
 from lookalike.model import Reason
@@ -72,7 +76,7 @@ class NeighbourListCache:
 
     def known(self) -> KnownGraph | None:
         """Return the cached graph of these items, or None."""
-        found = recall(self._file)
+        found = read_cache(self._file)
         if found is None or found[0].get("items") != self._mark:
             return None
         arrays = found[1]
@@ -80,41 +84,41 @@ class NeighbourListCache:
         near = arrays["near"].astype(np.int64)
         return KnownGraph(near, arrays["cosines"], arrays["turn"], graph, arrays["degrees"])
 
-    def keep_all(self, land: NeighbourGraph) -> None:
+    def keep_all(self, graph: NeighbourGraph) -> None:
         """Store the graph of these items."""
         arrays = {
             "pks": self._pks,
             "slots": self._slots,
-            "near": land.near.astype(np.int32),
-            "cosines": land.near_cosines,
-            "turn": land.whitening_matrix,
-            "degrees": land.degrees,
-            **{name: getattr(land.graph, name) for name in _GRAPH},
+            "near": graph.near.astype(np.int32),
+            "cosines": graph.near_cosines,
+            "turn": graph.whitening_matrix,
+            "degrees": graph.degrees,
+            **{name: getattr(graph.graph, name) for name in _GRAPH},
         }
-        remember(self._file, {"items": self._mark, "weighed": self._blend_key}, arrays)
+        write_cache(self._file, {"items": self._mark, "weighed": self._blend_key}, arrays)
 
     def kept(self) -> tuple[int, Ranked] | None:
         """Return the number of items with finished neighbour lists, and the lists, or None."""
-        found = recall(self._file)
+        found = read_cache(self._file)
         if found is None or found[0].get("partly") != self._mark:
             return None
         return found[0]["done"], found[1]["ranked"]
 
     def keep(self, done: int, found: Ranked) -> None:
         """Store the neighbour lists of the first `done` items."""
-        remember(self._file, {"partly": self._mark, "done": done}, {"ranked": found})
+        write_cache(self._file, {"partly": self._mark, "done": done}, {"ranked": found})
 
 
 def move_cached_slots(file: Path, packed: Packed) -> None:
     """Update the cache file of a space after compaction moved its vectors to other slots."""
-    found = recall(file)
+    found = read_cache(file)
     if found is None or "items" not in found[0]:
         return
     mark, arrays = found
     slots = packed.moved(arrays["slots"])
     if slots is not None:
         items = _mark_of(arrays["pks"], slots, mark["weighed"])
-        remember(file, mark | {"items": items}, arrays | {"slots": slots})
+        write_cache(file, mark | {"items": items}, arrays | {"slots": slots})
 
 
 def _mark_of(pks: Places, slots: Places, weighed: str) -> str:
@@ -166,7 +170,7 @@ class GraphClassifier:
         self._slots: Places = np.empty(0, np.int64)
         self._scores: Scores | None = None
         self._confidence: Confidence | None = None
-        self._predictions: Judgements | None = None
+        self._predictions: CachedPredictions | None = None
         self._reach: GraphReach | None = None
 
     def hypothetical(self) -> GraphClassifier:
@@ -203,16 +207,16 @@ class GraphClassifier:
         outgrown = len(pks) > REBUILD_GROWTH * nodes and not self._is_hypothetical
         if nodes == 0 or len(pks) <= REBUILD_ITEMS or outgrown:
             nodes = len(pks)
-        land = self._graph
-        known = 0 if land is None else len(land)
-        same = land is not None and (land.nodes, land.frame.blend) == (nodes, blend)
+        graph = self._graph
+        known = 0 if graph is None else len(graph)
+        same = graph is not None and (graph.nodes, graph.frame.blend) == (nodes, blend)
         if not same or not self._is_current(pks, slots, known):
             # Drop the old graph first, because two at once take too much memory.
-            land = self._graph = self._scores = self._predictions = self._reach = None
-            self._graph = land = self._build_graph(pks[:nodes], slots[:nodes], vectors, blend)
+            graph = self._graph = self._scores = self._predictions = self._reach = None
+            self._graph = graph = self._build_graph(pks[:nodes], slots[:nodes], vectors, blend)
             known = nodes
-        if known < len(pks) and land is not None:
-            self._graph = attach(land, pks[known:], vectors(pks[known:]))
+        if known < len(pks) and graph is not None:
+            self._graph = attach(graph, pks[known:], vectors(pks[known:]))
             self._scores = self._scores and self._scores.extended_to(self._graph)
             self._predictions = None
         self._slots = slots.copy()  # the caller changes its own in place
@@ -252,15 +256,15 @@ class GraphClassifier:
         fitted too. With `closed` there are no unknown categories. References whose label looks
         wrong are left out.
         """
-        land = self.neighbour_graph
-        sampling = _by_place(sampling or AnswerSampling(), land)
+        graph = self.neighbour_graph
+        sampling = _by_place(sampling or AnswerSampling(), graph)
         scores = self._set_references(references)
-        voting, doubted = without_suspects(scores, sampling.confirmed)
+        trusted, doubted = without_suspects(scores, sampling.confirmed)
         if doubted.references:
-            scores.set_references(voting)
-        confidence = learn_confidence(
+            scores.set_references(trusted)
+        confidence = fit_confidence(
             scores,
-            land.places_of(waiting),
+            graph.places_of(waiting),
             target,
             targets=targets,
             sampling=replace(sampling, doubted=doubted),
@@ -268,7 +272,7 @@ class GraphClassifier:
             closed=closed,
         )
         self._confidence, self._predictions = confidence, None
-        return FittedConfidence(confidence, land.pks[doubted.places])
+        return FittedConfidence(confidence, graph.pks[doubted.places])
 
     def restore(self, confidence: Confidence, references: Mapping[str, Places]) -> None:
         """Use a confidence fitted earlier, with the current references."""
@@ -289,9 +293,9 @@ class GraphClassifier:
         if self._is_hypothetical:
             self._set_references(references)
             return np.empty(0, np.int64)
-        land, judgements = self.neighbour_graph, self._current_predictions()
-        places = {name: land.places_of(pks) for name, pks in references.items()}
-        return np.asarray(land.pks[judgements.update(places)])
+        graph, cached_predictions = self.neighbour_graph, self._current_predictions()
+        places = {name: graph.places_of(pks) for name, pks in references.items()}
+        return np.asarray(graph.pks[cached_predictions.update(places)])
 
     def decide(
         self, pks: Places, code_of: Callable[[str], int], rejected: Rejections | None = None
@@ -300,24 +304,24 @@ class GraphClassifier:
 
         If no label is confident enough, decide the nearest parent that is.
         """
-        land, scores, confidence = self._graph, self._scores, self._confidence
-        assert land is not None and scores is not None and confidence is not None, "call fit first"
-        places = land.places_of(pks)
-        choosy = np.empty(0, np.int64) if rejected is None else rejected.among(pks)
+        graph, scores, confidence = self._graph, self._scores, self._confidence
+        assert graph is not None and scores is not None and confidence is not None, "call fit first"
+        places = graph.places_of(pks)
+        restricted = np.empty(0, np.int64) if rejected is None else rejected.among(pks)
         levels = levels_with_scores(confidence, scores)
         if self._is_hypothetical:
-            found = [judge(sure, said, places) for sure, said in levels]
+            found = [predict(model, level, places) for model, level in levels]
         else:
-            judged = self._current_predictions()
-            found = [judged.at(places), *judged.above(places)]
+            cached = self._current_predictions()
+            found = [cached.at(places), *cached.above(places)]
         decisions: list[Decisions] = []
-        for (sure, said), judgement in zip(levels, found, strict=True):
-            if rejected is not None and len(choosy):
-                barred = rejected.barred(pks[choosy], sure.labels)
-                again = judge(sure, said, places[choosy], barred)
-                judgement = _overwritten(judgement, choosy, again)
-            sources = np.where(judgement.winners >= 0, land.pks[judgement.sources], NO_SOURCE)
-            decisions.append(_decisions(judgement, _codes(sure.labels, code_of), sources))
+        for (model, level), predictions in zip(levels, found, strict=True):
+            if rejected is not None and len(restricted):
+                excluded = rejected.excluded(pks[restricted], model.labels)
+                again = predict(model, level, places[restricted], excluded)
+                predictions = _overwritten(predictions, restricted, again)
+            sources = np.where(predictions.winners >= 0, graph.pks[predictions.sources], NO_SOURCE)
+            decisions.append(_decisions(predictions, _codes(model.labels, code_of), sources))
         return deepest(decisions)
 
     def compute_scores(self, references: Mapping[str, Places]) -> Scores | None:
@@ -325,10 +329,10 @@ class GraphClassifier:
         return self._set_references(references) if references else None
 
     def _set_references(self, references: Mapping[str, Places]) -> Scores:
-        land = self.neighbour_graph
+        graph = self.neighbour_graph
         if self._scores is None:
-            self._scores = Scores(land)
-        places = {name: land.places_of(pks) for name, pks in references.items()}
+            self._scores = Scores(graph)
+        places = {name: graph.places_of(pks) for name, pks in references.items()}
         if self._scores.changed_by(places):
             self._scores.set_references(places)
             self._confidence = self._predictions = None
@@ -353,54 +357,62 @@ class GraphClassifier:
         """Return leave-one-out results of the references, with the caller's codes."""
         scores, confidence = self._scores, self._confidence
         assert scores is not None and confidence is not None, "call fit first"
-        codes = _codes(scores.labels, code_of).astype(np.int64)
         trials = landscape_trials(scores, confidence.sight.mix)
-        trials = replace(trials, own=codes[trials.own], rival=codes[trials.rival])
-        return trials.of(trials.own != NO_LABEL)
+        return _with_codes(trials, _codes(scores.labels, code_of).astype(np.int64))
+
+    def suspect_trials(
+        self, suspects: Mapping[str, Places], code_of: Callable[[str], int]
+    ) -> LeaveOneOutTrials:
+        """Return the results of references (pks by label) that look wrong and are not used."""
+        scores, confidence = self._scores, self._confidence
+        assert scores is not None and confidence is not None, "call fit first"
+        places = {name: self.neighbour_graph.places_of(pks) for name, pks in suspects.items()}
+        trials = answered_trials(scores, confidence.sight.mix, places)
+        return _with_codes(trials, _codes(scores.labels, code_of).astype(np.int64))
 
     def causes(self, pk: int, count: int) -> list[tuple[int, str, float]]:
         """Return the `count` references (pk, label, share) with the most evidence for a document.
 
         The share is that of all evidence that reaches the document.
         """
-        land, scores = self.neighbour_graph, self._scores
+        graph, scores = self.neighbour_graph, self._scores
         assert scores is not None, "call fit first"
-        here = land.places_of(np.array([pk]))
-        said = [
+        here = graph.places_of(np.array([pk]))
+        amounts = [
             (float(scores.reference_evidence(place).evidence.at(here)[0]), place, name)
             for name in scores.labels
             if name != BACKGROUND
             for place in scores.references(name).tolist()
         ]
-        whole = sum(amount for amount, _, _ in said)
-        most = sorted(said, key=lambda one: (-one[0], one[1]))[:count]
-        return [(int(land.pks[p]), name, amount / whole) for amount, p, name in most if amount > 0]
+        whole = sum(amount for amount, _, _ in amounts)
+        most = sorted(amounts, key=lambda one: (-one[0], one[1]))[:count]
+        return [(int(graph.pks[p]), name, amount / whole) for amount, p, name in most if amount > 0]
 
     def label_without(self, pk: int, reference: int) -> str | None:
         """Return the label that a document would get without one of the references."""
-        land, scores, confidence = self._graph, self._scores, self._confidence
-        assert land is not None and scores is not None and confidence is not None, "call fit first"
+        graph, scores, confidence = self._graph, self._scores, self._confidence
+        assert graph is not None and scores is not None and confidence is not None, "call fit first"
         every = {name: scores.references(name) for name in scores.labels}
-        left = {name: places[land.pks[places] != reference] for name, places in every.items()}
+        left = {name: places[graph.pks[places] != reference] for name, places in every.items()}
         fewer = {name: places for name, places in left.items() if len(places)}
         if len(fewer) < len(every) and confidence.above is None:
             return None
-        here = land.places_of(np.array([pk]))
+        here = graph.places_of(np.array([pk]))
         scores.set_references(fewer)
         try:
-            for sure, said in levels_with_scores(confidence, scores):
-                judgement = judge(sure, said, here)
-                if judgement.accepted[0]:
-                    return sure.labels[int(judgement.winners[0])]
+            for model, level in levels_with_scores(confidence, scores):
+                predictions = predict(model, level, here)
+                if predictions.accepted[0]:
+                    return model.labels[int(predictions.winners[0])]
         finally:
             scores.set_references(every)
         return None
 
-    def _current_predictions(self) -> Judgements:
+    def _current_predictions(self) -> CachedPredictions:
         if self._predictions is None:
             scores, confidence = self._scores, self._confidence
             assert scores is not None and confidence is not None, "call fit first"
-            self._predictions = Judgements(confidence, scores)
+            self._predictions = CachedPredictions(confidence, scores)
         return self._predictions
 
     def _is_current(self, pks: Places, slots: Places, known: int) -> bool:
@@ -429,24 +441,30 @@ class GraphClassifier:
         return neighbour_graph
 
 
-def _by_place(sampling: AnswerSampling, land: NeighbourGraph) -> AnswerSampling:
+def _by_place(sampling: AnswerSampling, graph: NeighbourGraph) -> AnswerSampling:
     """Return the sampling with places in the graph instead of pks."""
     return AnswerSampling(
-        asked=land.places_of(sampling.asked),
-        drawn=land.places_of(sampling.drawn),
-        new=land.places_of(sampling.new),
-        apart={name: land.places_of(pks) for name, pks in sampling.apart.items()},
-        checked=land.places_of(sampling.checked),
-        refuted={name: land.places_of(pks) for name, pks in sampling.refuted.items()},
-        confirmed=land.places_of(sampling.confirmed),
+        asked=graph.places_of(sampling.asked),
+        drawn=graph.places_of(sampling.drawn),
+        new=graph.places_of(sampling.new),
+        apart={name: graph.places_of(pks) for name, pks in sampling.apart.items()},
+        checked=graph.places_of(sampling.checked),
+        refuted={name: graph.places_of(pks) for name, pks in sampling.refuted.items()},
+        confirmed=graph.places_of(sampling.confirmed),
     )
 
 
-def _overwritten(judgement: Judgement, rows: Places, other: Judgement) -> Judgement:
-    columns = {part.name: getattr(judgement, part.name).copy() for part in fields(Judgement)}
+def _overwritten(predictions: Predictions, rows: Places, other: Predictions) -> Predictions:
+    columns = {part.name: getattr(predictions, part.name).copy() for part in fields(Predictions)}
     for name, column in columns.items():
         column[rows] = getattr(other, name)
-    return Judgement(**columns)
+    return Predictions(**columns)
+
+
+def _with_codes(trials: LeaveOneOutTrials, codes: NDArray[np.int64]) -> LeaveOneOutTrials:
+    """Return trials with the `codes` (labels,) of their columns, without those of no label."""
+    coded = replace(trials, own=codes[trials.own], rival=codes[trials.rival])
+    return coded.of(coded.own != NO_LABEL)
 
 
 def _codes(labels: Sequence[str], code_of: Callable[[str], int]) -> NDArray[np.int32]:
@@ -465,15 +483,17 @@ def _rounded(probability: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.where(finer < EVEN, np.round(probability, 2), finer).astype(np.float32)
 
 
-def _decisions(judgement: Judgement, codes: NDArray[np.int32], sources: Places) -> Decisions:
-    winner, runner = codes[judgement.winners], codes[judgement.runners_up]
-    accepted = judgement.accepted
-    known = (judgement.known >= judgement.limits) & (judgement.margin >= 0)
-    reasons = np.where(known & (judgement.winners >= 0), _TOO_CLOSE, _BELOW)
+def _decisions(predictions: Predictions, codes: NDArray[np.int32], sources: Places) -> Decisions:
+    winner, runner = codes[predictions.winners], codes[predictions.runners_up]
+    accepted = predictions.accepted
+    known = (predictions.known >= predictions.limits) & (predictions.margin >= 0)
+    reasons = np.where(known & (predictions.winners >= 0), _TOO_CLOSE, _BELOW)
     return Decisions(
         codes=np.where(accepted, winner, -1).astype(np.int32),
-        confidence=_rounded(judgement.probability),
-        margin=np.round(np.clip(judgement.margin, -_MAX_MARGIN, _MAX_MARGIN), 2).astype(np.float32),
+        confidence=_rounded(predictions.probability),
+        margin=np.round(np.clip(predictions.margin, -_MAX_MARGIN, _MAX_MARGIN), 2).astype(
+            np.float32
+        ),
         runner_up=np.where(accepted, runner, winner).astype(np.int32),
         reasons=np.where(accepted, -1, reasons).astype(np.int8),
         sources=sources,

@@ -11,7 +11,7 @@ from sqlalchemy import Select, func, select
 
 from lookalike.catalog.fields import StoredField
 from lookalike.classifier.graph.arrays import sorted_unique
-from lookalike.classifier.graph.search import NOBODY, Ids
+from lookalike.classifier.graph.search import NO_ID, Ids
 from lookalike.classifier.policies import REASONS
 from lookalike.labels import NO_LABEL, Codes
 from lookalike.model import Answer, Origin
@@ -114,30 +114,30 @@ class Columns:
 
 # --- decision rows to columns --------------------------------------------------------------------
 
-# Columns of the stored decision: `stored` bool (the document has a row in the store), `stands` bool
-# (not decided automatically, because someone gave a label), `unclear` bool (a person answered
+# Columns of the stored decision: `stored` bool (the document has a row in the store), `settled`
+# bool (not decided automatically, because someone gave a label), `unclear` bool (a person answered
 # "can't tell"), `asked` bool (the given label answers a question of the queue), `codes`,
 # `runner_up` int32, `confidence`, `margin` float32, `reasons` int8, `sources` int64. The caller
-# sets `poor` bool (the quality is too low to decide).
+# sets `low_quality` bool (the quality is too low to decide).
 
 _AUTO = str(Origin.AUTO)
-_MACHINE = (None, Origin.AUTO)
+_NOT_GIVEN = (None, Origin.AUTO)
 _NAN = np.array(np.nan, np.float32)
 _REASON_CELLS = np.array([*map(str, REASONS), None], object)
 _REASON_CODES = {None: -1} | {str(reason): code for code, reason in enumerate(REASONS)}
 
 BLANKS = {
     "stored": np.array(False),
-    "stands": np.array(False),
+    "settled": np.array(False),
     "unclear": np.array(False),
     "asked": np.array(False),
-    "poor": np.array(False),
+    "low_quality": np.array(False),
     "codes": np.array(NO_LABEL, np.int32),
     "confidence": _NAN,
     "margin": _NAN,
     "runner_up": np.array(NO_LABEL, np.int32),
     "reasons": np.array(-1, np.int8),
-    "sources": np.array(NOBODY, np.int64),
+    "sources": np.array(NO_ID, np.int64),
 }
 """The column values of a document without a row."""
 
@@ -158,7 +158,7 @@ def stored_rows(field: StoredField) -> Select[Any]:
             standing.c.confidence,
             standing.c.margin,
             standing.c.reason,
-            func.coalesce(standing.c.source_pk, NOBODY),
+            func.coalesce(standing.c.source_pk, NO_ID),
         )
         .select_from(standing.join(embedding, same))
         .where(standing.c.field_pk == field.pk)
@@ -175,9 +175,9 @@ def keep_rows(columns: Columns, codes: Codes, rows: Sequence[Any]) -> tuple[Ids,
     confidence, margin, reasons, sources = rest
     documents = np.array(pks, np.int64)
     at = columns.place(documents)
-    said = [origin not in _MACHINE for origin in origins]
+    given = [origin not in _NOT_GIVEN for origin in origins]
     new = [answer == Answer.NEW_KIND for answer in answers]
-    columns["stands"][at] = np.logical_or(said, new)
+    columns["settled"][at] = np.logical_or(given, new)
     columns["unclear"][at] = [answer == Answer.CANNOT_TELL for answer in answers]
     columns["asked"][at] = [bool(one) for one in asked]
     columns["codes"][at] = [codes.code(label) for label in labels]
@@ -203,7 +203,7 @@ def decision_cells(
         "margin": _or_null(margin, np.isnan(margin)),
         "runner_up": _label_cells(codes, columns["runner_up"][rows]),
         "reason": _REASON_CELLS[columns["reasons"][rows]].tolist(),
-        "source_pk": _or_null(sources, sources == NOBODY),
+        "source_pk": _or_null(sources, sources == NO_ID),
         "revision": [operation] * len(rows),
     }
 

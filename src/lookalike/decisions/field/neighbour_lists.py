@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.classifier.graph.arrays import sorted_unique, union
-from lookalike.classifier.graph.search import NO_SIMILARITY, NOBODY, Floats, Ids, merge, nearest
+from lookalike.classifier.graph.search import NO_ID, NO_SIMILARITY, Floats, Ids, merge, nearest
 from lookalike.decisions.field.columns import Columns, Rows
 
 Vectors = NDArray[np.float16]
@@ -59,13 +59,13 @@ class NeighbourLists:
         """Return the columns that the lists need, for `Columns`."""
         return {
             "slots": np.array(_NOWHERE, np.int64),
-            "near": np.full(k, NOBODY, np.int64),
+            "near": np.full(k, NO_ID, np.int64),
             "similarities": np.full(k, NO_SIMILARITY, np.float32),
         }
 
     @property
     def near(self) -> Ids:
-        """Return the lists' ids, int64 (n, k), NOBODY in empty places."""
+        """Return the lists' ids, int64 (n, k), NO_ID in empty places."""
         return self._columns["near"]
 
     @property
@@ -79,7 +79,7 @@ class NeighbourLists:
         more = int(slots.max(initial=-1)) + 1 - len(self._floors)
         if more > 0:
             self._floors = np.concatenate([self._floors, np.full(more, np.inf, np.float32)])
-            self._pk_of_slot = np.concatenate([self._pk_of_slot, np.full(more, NOBODY)])
+            self._pk_of_slot = np.concatenate([self._pk_of_slot, np.full(more, NO_ID)])
         self._columns["slots"][rows] = slots
         self._floors[slots] = np.maximum(self.similarities[rows, -1], self._least)
         self._pk_of_slot[slots] = self._columns.pks[rows]
@@ -172,14 +172,14 @@ class NeighbourLists:
 
     def _merge(self, rows: Rows, more: Ids, similarities: Floats) -> Rows:
         listed = (more[:, :, None] == self.near[rows][:, None, :]).any(axis=2)
-        more = np.where(listed, NOBODY, more)
+        more = np.where(listed, NO_ID, more)
         similarities = np.where(listed, NO_SIMILARITY, similarities)
         near, merged = merge(self.near[rows], self.similarities[rows], more, similarities)
         return self._replace(rows, near, merged)
 
     def _replace(self, rows: Rows, near: Ids, similarities: Floats) -> Rows:
         far = similarities < self._least
-        near, similarities = np.where(far, NOBODY, near), np.where(far, NO_SIMILARITY, similarities)
+        near, similarities = np.where(far, NO_ID, near), np.where(far, NO_SIMILARITY, similarities)
         same = (near == self.near[rows]) & (similarities == self.similarities[rows])
         moved = ~same.all(axis=1)
         rows = rows[moved]

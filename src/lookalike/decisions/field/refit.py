@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from lookalike.classifier.calibration.confidence import confidence_from, confidence_to
 from lookalike.classifier.calibration.decision_rule import DecisionRule, Method, method_for
-from lookalike.classifier.calibration.nearest_rule import learn_nearest
+from lookalike.classifier.calibration.nearest_rule import fit_nearest
 from lookalike.classifier.calibration.training_data import (
     AnswerSampling,
     decision_rule_of,
     with_background,
 )
 from lookalike.classifier.graph.metric import blend
-from lookalike.classifier.graph.search import NOBODY, Ids, ReferenceArrays
+from lookalike.classifier.graph.search import NO_ID, Ids, ReferenceArrays
 from lookalike.decisions.check_sheets import checked_in
 from lookalike.decisions.field.classifier import GraphClassifier
 from lookalike.decisions.field.columns import Rows
@@ -45,7 +45,7 @@ New weights rebuild the whole graph.
 class RefitResult(NamedTuple):
     """The new decision rule, and the rows to decide besides the touched ones; None means all."""
 
-    standard: DecisionRule
+    rule: DecisionRule
     rows: Rows | None
 
 
@@ -67,19 +67,19 @@ class Refit:
         state, before = self._state, self._state.rule
         external, self._external = self._external, None
         counts = np.bincount(state.references.codes).tolist()
-        rule, missing = method_for(counts, len(state.columns))
-        if rule is Method.LANDSCAPE:
+        method, missing = method_for(counts, len(state.columns))
+        if method is Method.LANDSCAPE:
             return self._refit_graph(snapshot, rebuild, external)
         nothing: Rows = np.empty(0, np.int64)
         if (
             before is not None
-            and before.rule is rule is Method.NEAREST
+            and before.rule is method is Method.NEAREST
             and self._few_changed(before)
         ):
             after = replace(before, missing=missing, moved=before.moved + state.changes)
             return RefitResult(after, None if rebuild else nothing)
-        standard = self._refit_nearest(rule, missing)
-        return RefitResult(standard, nothing if standard == before else None)
+        after = self._refit_nearest(method, missing)
+        return RefitResult(after, nothing if after == before else None)
 
     def ready(self, snapshot: Snapshot) -> GraphClassifier:
         """Return the classifier with all documents and the current decision rule."""
@@ -96,19 +96,19 @@ class Refit:
 
     def references(self) -> dict[str, Ids]:
         """Return the references by label, with those of the background if there are any."""
-        return self._named(self._state.voting())
+        return self._named(self._state.trusted_references())
 
     # --- inside ---------------------------------------------------------------------------------
 
-    def _refit_nearest(self, rule: Method, missing: tuple[str, ...]) -> DecisionRule:
+    def _refit_nearest(self, method: Method, missing: tuple[str, ...]) -> DecisionRule:
         state, taxonomy = self._state, self._state.field.taxonomy
         pool = state.matches(np.flatnonzero(state.undecided))
         target = taxonomy.target_precision
-        calibration = learn_nearest(state.references, pool, taxonomy.top_k, target)
+        calibration = fit_nearest(state.references, pool, taxonomy.top_k, target)
         if calibration is None:
-            return DecisionRule(Method.SUGGEST, (*missing, "references that tell the labels apart"))
+            return DecisionRule(Method.SUGGEST, (*missing, "references that separate the labels"))
         return DecisionRule(
-            rule,
+            method,
             missing,
             limit=calibration.limit,
             nearest=calibration,
@@ -141,7 +141,7 @@ class Refit:
             hierarchical=taxonomy.hierarchical,
             closed=taxonomy.closed_set and not len(self._new_categories()),
         )
-        standard = replace(
+        rule = replace(
             decision_rule_of(confidence, upto, len(suspects)),
             learned=confidence_to(confidence),
             learned_from=sum(len(pks) for pks in references.values()),
@@ -150,7 +150,7 @@ class Refit:
             weighed_from=weighed_from,
             suspects=self._with_labels(suspects),
         )
-        return RefitResult(standard, None)
+        return RefitResult(rule, None)
 
     def _update_references(
         self, references: Mapping[str, Ids], external: Mapping[str, Ids] | None
@@ -197,11 +197,11 @@ class Refit:
         """Return the weights of a combined space's members, and the number of references used."""
         if not self._lengths:
             return (), 0
-        standard, count = self._state.rule, sum(map(len, references.values()))
-        if standard is not None and standard.weights:
-            known = standard.weighed_from
+        rule, count = self._state.rule, sum(map(len, references.values()))
+        if rule is not None and rule.weights:
+            known = rule.weighed_from
             if known < _REWEIGH_FACTOR * count and count < _REWEIGH_FACTOR * known:
-                return standard.weights, known
+                return rule.weights, known
         return self._classifier.fit_member_weights(
             references, lambda pks: self._any_vectors(snapshot, pks)
         ), count
@@ -223,9 +223,9 @@ class Refit:
         return same and moved <= before.learned_from // _REFIT_SHARE
 
     def _learned(self) -> Mapping[str, object]:
-        standard = self._state.rule
-        assert standard is not None and standard.learned is not None, "no rule is fitted"
-        return standard.learned
+        rule = self._state.rule
+        assert rule is not None and rule.learned is not None, "no rule is fitted"
+        return rule.learned
 
     def _restore(self) -> None:
         """Let the classifier use the stored rule with the current references."""
@@ -240,16 +240,16 @@ class Refit:
         state = self._state
         rows = np.sort(state.columns.rows_of(documents))
         codes, pks = state.columns["codes"][rows], state.columns.pks[rows]
-        named = state.columns["stands"][rows] & (codes != NO_LABEL)
+        given = state.columns["settled"][rows] & (codes != NO_LABEL)
         return {
-            str(state.codes.name(code)): pks[named & (codes == code)]
-            for code in np.unique(codes[named]).tolist()
+            str(state.codes.name(code)): pks[given & (codes == code)]
+            for code in np.unique(codes[given]).tolist()
         }
 
     def _new_categories(self) -> Ids:
         """Return the documents that a person marked as a new category."""
         columns = self._state.columns
-        return np.asarray(columns.pks[columns["stands"] & (columns["codes"] == NO_LABEL)])
+        return np.asarray(columns.pks[columns["settled"] & (columns["codes"] == NO_LABEL)])
 
     @property
     def _lengths(self) -> tuple[int, ...]:
@@ -268,20 +268,20 @@ class Refit:
         if not state.field.unified:
             elsewhere = np.setdiff1d(state.references.pks, pks)
             pks = np.concatenate([pks, elsewhere])
-            slots = np.concatenate([slots, np.full(len(elsewhere), NOBODY)])
+            slots = np.concatenate([slots, np.full(len(elsewhere), NO_ID)])
             order = np.argsort(pks)
             pks, slots = pks[order], slots[order]
-        before, in_force = 0, weights
+        before, current = 0, weights
         if state.rule is not None:
-            before, in_force = state.rule.nodes_upto, state.rule.weights
-        if rebuild or weights not in ((), in_force):
+            before, current = state.rule.nodes_upto, state.rule.weights
+        if rebuild or weights not in ((), current):
             before = 0
         return self._classifier.set_items(
             pks,
             slots,
             lambda p: self._any_vectors(snapshot, p),
             before,
-            blend(self._lengths, weights or in_force),
+            blend(self._lengths, weights or current),
         )
 
     def _any_vectors(self, snapshot: Snapshot, pks: Ids) -> NDArray[np.float16]:

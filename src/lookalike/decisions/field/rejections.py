@@ -41,7 +41,7 @@ class Rejections(Mapping[int, set[str]]):
         """Return the documents, rising."""
         return np.array(sorted(self), np.int64)
 
-    def refused(self, pks: Ids) -> NDArray[np.bool_]:
+    def has_rejection(self, pks: Ids) -> NDArray[np.bool_]:
         """Return for which documents a person rejected some label (n,)."""
         return np.array([pk in self._labels for pk in pks.tolist()], bool)
 
@@ -70,26 +70,26 @@ class Rejections(Mapping[int, set[str]]):
 
     def allowed(self, pk: int, references: ReferenceArrays, codes: Codes) -> NDArray[np.bool_]:
         """Return which references have a label that the document may have."""
-        refused = [codes.code(name) for name in self.get(pk, ())]
-        return ~np.isin(references.codes, refused)
+        rejected = [codes.code(name) for name in self.get(pk, ())]
+        return ~np.isin(references.codes, rejected)
 
     def among(self, pks: Ids) -> NDArray[np.int64]:
         """Return the places in `pks` of documents that cannot have some label."""
         return np.flatnonzero(np.isin(pks, self.pks))
 
-    def barred(self, pks: Ids, labels: Sequence[str]) -> NDArray[np.bool_]:
+    def excluded(self, pks: Ids, labels: Sequence[str]) -> NDArray[np.bool_]:
         """Return which of the labels (n, labels) each document cannot have.
 
         A rejected label excludes all labels below it; a taken label excludes only itself.
         """
-        bars = np.zeros((len(pks), len(labels)), bool)
-        for row, pk in zip(bars, pks.tolist(), strict=True):
-            refused, taken = self._labels.get(pk, set()), self._taken.get(pk, set())
+        excluded = np.zeros((len(pks), len(labels)), bool)
+        for row, pk in zip(excluded, pks.tolist(), strict=True):
+            rejected, taken = self._labels.get(pk, set()), self._taken.get(pk, set())
             row[:] = [
-                name in taken or any(one in refused for one in (name, *ancestors(name)))
+                name in taken or any(one in rejected for one in (name, *ancestors(name)))
                 for name in labels
             ]
-        return bars
+        return excluded
 
     def as_pairs(self, codes: Codes) -> NDArray[np.int64]:
         """Return the rejections by people: pairs (n, 2) of document and label code."""

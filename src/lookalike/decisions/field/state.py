@@ -28,11 +28,11 @@ from lookalike.catalog.references import (
     voting_documents,
     written_since,
 )
-from lookalike.classifier.calibration.decision_rule import DecisionRule, decision_rule_in_force
+from lookalike.classifier.calibration.decision_rule import DecisionRule, current_decision_rule
 from lookalike.classifier.graph.arrays import union, without
 from lookalike.classifier.graph.search import Floats, Ids, Matches, ReferenceArrays
 from lookalike.classifier.policies import least_similarity
-from lookalike.content.files import recall, remember
+from lookalike.content.files import read_cache, write_cache
 from lookalike.decisions.field.columns import BLANKS, Columns, Rows, keep_rows, stored_rows
 from lookalike.decisions.field.neighbour_lists import NeighbourLists
 from lookalike.decisions.field.rejections import Rejections
@@ -42,9 +42,9 @@ from lookalike.stores.base import Snapshot, StoredSpace, conditions
 
 _LOAD_ROWS = 20_000
 _SEARCH_ROWS = 20_000
-_CHOOSY_ROWS = 1000
+_RESTRICTED_ROWS = 1000
 _NO_IDS: Ids = np.empty(0, np.int64)
-_FORMAT = 5
+_FORMAT = 6
 _ROWS_LIKE_A_SCAN = 16
 """Reading all rows again costs as much as this number of scans for one reference."""
 
@@ -86,8 +86,8 @@ class FieldState:
         if erased:
             self._forget_erased(snapshot)
         if self.seen < 0 or erased:
-            voting = voting_documents(snapshot, field.reference_field_pk)
-            references = np.union1d(self.references.pks, voting)
+            now = voting_documents(snapshot, field.reference_field_pk)
+            references = np.union1d(self.references.pks, now)
         else:
             references = written_since(snapshot, field.reference_field_pk, self.seen)
         documents = written_since(snapshot, field.pk, self.seen)
@@ -98,7 +98,7 @@ class FieldState:
         self.changes = 0
         self._epoch, self.seen = epoch, max(self.seen, newest)
         query = select(schema.field.c.standard).where(schema.field.c.pk == field.pk)
-        self.rule = decision_rule_in_force(snapshot.rows(query)[0].standard)
+        self.rule = current_decision_rule(snapshot.rows(query)[0].standard)
         return is_behind
 
     def reload(self, snapshot: Snapshot, documents: Ids, references: Ids) -> Rows:
@@ -106,7 +106,7 @@ class FieldState:
 
         Return the rows to decide again: their statement, their list or a label in it has changed.
         """
-        choosy, new = self.rejected.pks, self._new_categories(documents)
+        restricted, new = self.rejected.pks, self._new_categories(documents)
         fresh = self._read_documents(snapshot, documents)
         update = read_references(
             snapshot,
@@ -116,7 +116,7 @@ class FieldState:
             self.references,
             references,
         )
-        nobody_voted = len(self.references) == 0
+        had_references = len(self.references) > 0
         confirmed, self.confirmed = self.confirmed, _confirmed(snapshot, self.field)
         self.changes = len(np.setxor1d(new, self._new_categories(documents)))
         if not np.array_equal(confirmed, self.confirmed):
@@ -127,14 +127,14 @@ class FieldState:
         self.references = update.references
         listing = self.neighbour_lists.listing
         left, relabelled = listing(update.removed), listing(update.kept)
-        again = self.columns.rows_of(np.union1d(choosy, self.rejected.pks))
+        again = self.columns.rows_of(np.union1d(restricted, self.rejected.pks))
         placed = fresh[:0]
         if len(fresh) < len(self.columns):
             placed = self._place(snapshot, update.added)
         moved = self.search(snapshot, union(fresh, again, left))
         touched = len(update.added) + len(update.removed)
         self._count_unsaved(touched, union(placed, moved, self.columns.rows_of(documents)))
-        if nobody_voted != (len(self.references) == 0):
+        if had_references != (len(self.references) > 0):
             return np.arange(len(self.columns))
         return union(self.columns.rows_of(documents), relabelled, left, again, placed, moved)
 
@@ -164,17 +164,17 @@ class FieldState:
 
     def search(self, snapshot: Snapshot, rows: Rows) -> Rows:
         """Search the nearest references of rows from scratch; return rows whose list changed."""
-        choosy = self.rows_with_rejections()
-        choosy = choosy[np.isin(choosy, rows)]
+        restricted = self.rows_with_rejections()
+        restricted = restricted[np.isin(restricted, rows)]
         references, search, moved = self.references, self.neighbour_lists.requery, [rows[:0]]
-        for block in _blocks(without(rows, choosy), _SEARCH_ROWS):
+        for block in _blocks(without(rows, restricted), _SEARCH_ROWS):
             unseen = np.empty((len(block), 0), np.float16)  # not read without references
             vectors = self.vectors(snapshot, block) if len(references) else unseen
             moved.append(search(block, vectors, references.pks, references.vectors))
-        for block in _blocks(choosy, _CHOOSY_ROWS):
+        for block in _blocks(restricted, _RESTRICTED_ROWS):
             vectors = self.vectors(snapshot, block)
-            refused = np.stack([~self.allowed(pk) for pk in self.columns.pks[block].tolist()])
-            moved.append(search(block, vectors, references.pks, references.vectors, refused))
+            excluded = np.stack([~self.allowed(pk) for pk in self.columns.pks[block].tolist()])
+            moved.append(search(block, vectors, references.pks, references.vectors, excluded))
         return union(*moved)
 
     def vectors(self, snapshot: Snapshot, rows: Rows) -> NDArray[np.float16]:
@@ -189,7 +189,7 @@ class FieldState:
     def settled_among(self, pks: Ids) -> Ids:
         """Return those of `pks` that are not decided automatically."""
         rows = self.columns.rows_of(pks)
-        return np.asarray(self.columns.pks[rows[self.columns["stands"][rows]]])
+        return np.asarray(self.columns.pks[rows[self.columns["settled"][rows]]])
 
     def forget_documents(self, pks: Ids) -> None:
         """Remove documents before they are erased."""
@@ -207,15 +207,15 @@ class FieldState:
     @property
     def undecided(self) -> NDArray[np.bool_]:
         """Return which rows are decided automatically (n,)."""
-        return np.asarray(~self.columns["stands"] & ~self.columns["poor"])
+        return np.asarray(~self.columns["settled"] & ~self.columns["low_quality"])
 
     def suspects(self) -> Ids:
         """Return the references (pks, rising) that look wrong and that nobody confirmed."""
-        said = () if self.rule is None else self.rule.suspects
-        there = [pk for pk, label in said if self._is_still(pk, label)]
-        return np.array(sorted(there), np.int64)
+        suspects = () if self.rule is None else self.rule.suspects
+        still = [pk for pk, label in suspects if self._is_still(pk, label)]
+        return np.array(sorted(still), np.int64)
 
-    def voting(self) -> ReferenceArrays:
+    def trusted_references(self) -> ReferenceArrays:
         """Return the references without the suspect ones."""
         return self.references.without(self.suspects())
 
@@ -235,7 +235,7 @@ class FieldState:
     def _new_categories(self, documents: Ids) -> Ids:
         """Return those of the documents that a person marked as a new category."""
         rows = self.columns.rows_of(documents)
-        new = self.columns["stands"][rows] & (self.columns["codes"][rows] == NO_LABEL)
+        new = self.columns["settled"][rows] & (self.columns["codes"][rows] == NO_LABEL)
         return np.asarray(self.columns.pks[rows[new]])
 
     def allowed(self, pk: int) -> NDArray[np.bool_]:
@@ -245,11 +245,11 @@ class FieldState:
     def may_match(self, rows: Rows) -> NDArray[np.bool_]:
         """Return for each of rows whether any reference, near or far, may be used."""
         pks, references = self.columns.pks[rows], self.references.pks
-        some = np.full(len(rows), len(references)) > np.isin(pks, references)
+        found = np.full(len(rows), len(references)) > np.isin(pks, references)
         for place in np.flatnonzero(np.isin(rows, self.rows_with_rejections())).tolist():
             others = references != pks[place]
-            some[place] = bool((self.allowed(int(pks[place])) & others).any())
-        return some
+            found[place] = bool((self.allowed(int(pks[place])) & others).any())
+        return found
 
     def rows_with_rejections(self) -> Rows:
         """Return the rows of documents that cannot have some label."""
@@ -277,8 +277,8 @@ class FieldState:
         taxonomy, home = self.field.taxonomy, self.field.collection_pk
         if not taxonomy.low_quality:
             rows = self.columns.rows_of(pks)
-            poor = low_quality_among(snapshot, home, pks)
-            self.columns["poor"][rows] = np.isin(self.columns.pks[rows], poor)
+            low = low_quality_among(snapshot, home, pks)
+            self.columns["low_quality"][rows] = np.isin(self.columns.pks[rows], low)
         if taxonomy.exclusive:
             self.image_groups.read(snapshot, home, pks)
 
@@ -286,17 +286,17 @@ class FieldState:
         """Exclude for each document the labels given to other items of its image."""
         if not self.field.taxonomy.exclusive:
             return
-        company = self.image_groups.of(pks)
-        for pk in company.tolist():
+        same_image = self.image_groups.of(pks)
+        for pk in same_image.tolist():
             self.rejected.set_taken(pk, set())
-        for group in self.image_groups.together(company):
+        for group in self.image_groups.together(same_image):
             rows = self.columns.rows_of(np.array(group, np.int64))
-            said = self.columns["stands"][rows] & (self.columns["codes"][rows] != NO_LABEL)
+            given = self.columns["settled"][rows] & (self.columns["codes"][rows] != NO_LABEL)
             names = {
                 pk: str(self.codes.name(code))
                 for pk, code in zip(
-                    self.columns.pks[rows[said]].tolist(),
-                    self.columns["codes"][rows[said]].tolist(),
+                    self.columns.pks[rows[given]].tolist(),
+                    self.columns["codes"][rows[given]].tolist(),
                     strict=True,
                 )
             }
@@ -339,10 +339,10 @@ class FieldState:
             **self.columns.arrays(),
             "reference_pks": self.references.pks,
             "reference_codes": self.references.codes,
-            "refused": self.rejected.as_pairs(self.codes),
+            "rejected": self.rejected.as_pairs(self.codes),
         }
         in_use = [self.columns["codes"], self.columns["runner_up"], self.references.codes]
-        used = set(np.unique(np.concatenate([*in_use, arrays["refused"][:, 1]])).tolist())
+        used = set(np.unique(np.concatenate([*in_use, arrays["rejected"][:, 1]])).tolist())
         names = enumerate(self.codes.names)
         mark = {
             "labels": [name if code in used else "" for code, name in names],
@@ -350,7 +350,7 @@ class FieldState:
             "operation": operation_id(snapshot, self.seen),
             "epoch": self._epoch,
         }
-        remember(self._cache_file, self._identity() | mark, arrays)
+        write_cache(self._cache_file, self._identity() | mark, arrays)
         self._unsaved_cost = 0.0
 
     def delete_cache(self) -> None:
@@ -380,7 +380,7 @@ class FieldState:
 
     def _load_cache(self, snapshot: Snapshot) -> None:
         """Load the cache file if it belongs to this store and to its past."""
-        kept = recall(self._cache_file)
+        kept = read_cache(self._cache_file)
         if kept is None:
             return
         mark, arrays = kept
@@ -394,7 +394,7 @@ class FieldState:
         self.codes = Codes(mark["labels"])
         self.columns.restore(arrays)
         self.neighbour_lists.restore()
-        self.rejected.from_pairs(arrays["refused"], self.codes)
+        self.rejected.from_pairs(arrays["rejected"], self.codes)
         if self.field.taxonomy.exclusive:
             self.image_groups.read(snapshot, self.field.collection_pk, self.columns.pks)
             self._exclude_taken_labels(self.columns.pks)
@@ -512,6 +512,6 @@ def hypothetical_state(
         other.image_groups = state.image_groups.with_items(unseen)
     rows = other.add_rows(snapshot, documents, np.arange(first, first + len(documents)))
     if not taxonomy.low_quality:
-        poor = np.array([pk for pk, one in unseen.items() if one.low_quality], np.int64)
-        other.columns["poor"][other.columns.rows_of(poor)] = True
+        low = np.array([pk for pk, one in unseen.items() if one.low_quality], np.int64)
+        other.columns["low_quality"][other.columns.rows_of(low)] = True
     return other, rows

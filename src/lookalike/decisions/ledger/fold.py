@@ -73,11 +73,11 @@ def fold(lines: Iterable[Line]) -> Statement:
     rejected: set[str] = set()
     suggestion = None
     person: Line | None = None
-    said: dict[str, Line] = {}
+    answers: dict[str, Line] = {}
     confirmed = False
     for line in lines:
         if line.origin is Origin.HUMAN and line.kind in PERSONAL:
-            _add_answer(said, line)
+            _add_answer(answers, line)
         if line.origin is Origin.HUMAN and line.kind in _FINAL:
             confirmed = _repeats(person, line)
             person = _deciding_answer(person, line)
@@ -85,7 +85,7 @@ def fold(lines: Iterable[Line]) -> Statement:
             labels.pop(Origin.HUMAN, None)
         elif line.kind is EventKind.REJECTED and line.label is not None:
             rejected.add(line.label)
-            labels = {who: said for who, said in labels.items() if said[0] != line.label}
+            labels = {origin: one for origin, one in labels.items() if one[0] != line.label}
         elif line.kind is EventKind.SUGGESTED:
             suggestion = line.label
         elif line.kind is EventKind.RETRACTED and line.origin is not None:
@@ -96,21 +96,21 @@ def fold(lines: Iterable[Line]) -> Statement:
         suggestion = None
     answer = _ANSWERS.get(person.kind) if person is not None else None
     asked = person is not None and person.asked
-    silent = Statement(
+    unsettled = Statement(
         suggestion=suggestion,
         rejected=frozenset(rejected),
         answer=answer,
         asked=asked,
-        contested=_disagree(said),
+        contested=_disagree(answers),
     )
     if answer is Answer.NEW_KIND and person is not None:
-        return replace(silent, origin=Origin.HUMAN, actor=person.actor)
+        return replace(unsettled, origin=Origin.HUMAN, actor=person.actor)
     if not labels:
-        return silent
-    origin = max(labels, key=lambda voice: voice.strength)
+        return unsettled
+    origin = max(labels, key=lambda one: one.strength)
     label, actor = labels[origin]
     confirmed = confirmed and origin is Origin.HUMAN
-    return replace(silent, label=label, origin=origin, actor=actor, confirmed=confirmed)
+    return replace(unsettled, label=label, origin=origin, actor=actor, confirmed=confirmed)
 
 
 def opinions(lines: Iterable[Line]) -> dict[str, Line]:
@@ -130,13 +130,13 @@ def independent(lines: Iterable[Line]) -> tuple[dict[str, Line], bool]:
     answers were shown. Blind means that the queue asked: it hides the label when it asks about an
     answered document. The first answer needs not be blind.
     """
-    said: dict[str, Line] = {}
+    answers: dict[str, Line] = {}
     latest: dict[str, Line] = {}
     is_blind = True
     for line in _personal(lines):
-        in_sight = _disagree(said)
-        _add_answer(said, line)
-        if in_sight or line.kind is EventKind.REJECTED:
+        is_shown = _disagree(answers)
+        _add_answer(answers, line)
+        if is_shown or line.kind is EventKind.REJECTED:
             continue
         if line.kind in _WITHDRAWN:
             latest.pop(line.actor, None)
@@ -176,21 +176,21 @@ def _personal(lines: Iterable[Line]) -> Iterator[Line]:
     return (line for line in lines if line.origin is Origin.HUMAN and line.kind in PERSONAL)
 
 
-def _add_answer(said: dict[str, Line], line: Line) -> None:
-    """Update `said`, the latest answers that can be contradicted, with a new answer.
+def _add_answer(answers: dict[str, Line], line: Line) -> None:
+    """Update `answers`, the latest answers that can be contradicted, with a new answer.
 
     If the queue asked about a document on which people disagree, the answer settles it: all earlier
     answers are dropped. Otherwise people have to reach agreement.
     """
-    if line.asked and _disagree(said):
-        said.clear()
-    said.pop(line.actor, None)
+    if line.asked and _disagree(answers):
+        answers.clear()
+    answers.pop(line.actor, None)
     if line.kind not in _WITHDRAWN:
-        said[line.actor] = line
+        answers[line.actor] = line
 
 
-def _disagree(said: Mapping[str, Line]) -> bool:
-    return any(_contradict(*two) for two in combinations(said.values(), 2))
+def _disagree(answers: Mapping[str, Line]) -> bool:
+    return any(_contradict(*two) for two in combinations(answers.values(), 2))
 
 
 def _contradict(one: Line, other: Line) -> bool:

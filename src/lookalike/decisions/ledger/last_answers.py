@@ -11,7 +11,7 @@ from sqlalchemy import select
 from lookalike.catalog.label_names import naming_of
 from lookalike.decisions.ledger.fold import PERSONAL
 from lookalike.decisions.ledger.statements import read_now
-from lookalike.decisions.ledger.undo import any_undo_since, in_force_by, last_by, undos
+from lookalike.decisions.ledger.undo import any_undo_since, effective_undos, last_by, undos
 from lookalike.model import EventKind, Origin
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, one_of
@@ -107,7 +107,7 @@ def _changes(snapshot: Snapshot, field_pk: int, since: Mapping[int, int]) -> Ite
         if at <= then:
             continue
         if then not in undone_at:
-            undone_at[then] = in_force_by({by: of for by, of in targets.items() if by <= then})
+            undone_at[then] = effective_undos({by: of for by, of in targets.items() if by <= then})
         held = row.operation_pk <= then and undone_at[then].get(row.operation_pk) is None
         holds = row.undone_by is None
         if held != holds:

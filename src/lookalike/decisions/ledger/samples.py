@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import delete, or_, select, update
 
-from lookalike.catalog.fields import in_force_since
+from lookalike.catalog.fields import current_space_since
 from lookalike.catalog.label_names import naming_of
 from lookalike.classifier.graph.search import Ids
 from lookalike.labels import Naming, is_within
@@ -161,7 +161,7 @@ def checked_labels(snapshot: Snapshot, field_pk: int) -> list[CheckedLabel]:
         .order_by(event.c.seq.desc())
     )
     first = {row.document_pk: row for row in snapshot.rows(query)}
-    since, naming = in_force_since(snapshot, field_pk), naming_of(snapshot, field_pk)
+    since, naming = current_space_since(snapshot, field_pk), naming_of(snapshot, field_pk)
     return [
         _checked(row, naming)
         for row in first.values()
@@ -170,10 +170,10 @@ def checked_labels(snapshot: Snapshot, field_pk: int) -> list[CheckedLabel]:
 
 
 def _checked(row: Any, naming: Naming) -> CheckedLabel:
-    was = naming.now(row.detail["was"], row.operation, row.document_pk)
+    was = naming.current(row.detail["was"], row.operation, row.document_pk)
     truth = None
     if row.kind == EventKind.LABELLED:
-        truth = naming.now(row.label, row.operation, row.document_pk)
+        truth = naming.current(row.label, row.operation, row.document_pk)
     return CheckedLabel(
         operation=row.operation,
         label=was,
@@ -262,7 +262,7 @@ def audit_items(snapshot: Snapshot, audits: Sequence[int]) -> list[AuditItem]:
     def now(label: str | None, row: Any) -> str | None:
         if label is None:
             return None
-        return namings[row.field_pk].now(label, row.operation_pk, row.document_pk or 0)
+        return namings[row.field_pk].current(label, row.operation_pk, row.document_pk or 0)
 
     return [
         AuditItem(
@@ -296,7 +296,7 @@ def stratum_sizes(snapshot: Snapshot, audit: Any) -> dict[str, list[int]]:
     naming = naming_of(snapshot, audit.field_pk)
     sizes: dict[str, list[int]] = {}
     for label, counts in audit.labels.items():
-        name = naming.now(label, audit.operation_pk)
+        name = naming.current(label, audit.operation_pk)
         known = sizes.get(name, [0] * len(counts))
         sizes[name] = [one + other for one, other in zip(known, counts, strict=True)]
     return sizes

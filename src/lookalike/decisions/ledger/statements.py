@@ -68,9 +68,9 @@ def statements_of(
             Line(EventKind(row.kind), label, origin, row.actor, asked)
             for label in read_now(naming, row)
         ]
-    folded = {pk: fold(said) for pk, said in lines.items()}
+    folded = {pk: fold(own) for pk, own in lines.items()}
     return {
-        pk: one if naming.retired_in(one.label) is None else replace(one, retired=True)
+        pk: one if naming.retired_by(one.label) is None else replace(one, retired=True)
         for pk, one in folded.items()
     }
 
@@ -80,8 +80,8 @@ def read_now(naming: Naming, event: Any) -> Sequence[str | None]:
     if event.label is None:
         return (None,)
     if event.kind == EventKind.REJECTED:
-        return naming.each(event.label, event.operation_pk)
-    return (naming.now(event.label, event.operation_pk, event.document_pk),)
+        return naming.all_current(event.label, event.operation_pk)
+    return (naming.current(event.label, event.operation_pk, event.document_pk),)
 
 
 def touch(txn: Txn, field_pk: int, documents: Sequence[int], operation: int) -> None:

@@ -22,11 +22,11 @@ NO_FIELD = 0
 """The field of an event that belongs to no field."""
 
 
-def in_force_by(targets: Mapping[int, int]) -> dict[int, int | None]:
-    """Return, for each operation that was ever undone, the undo that is in force, or None.
+def effective_undos(targets: Mapping[int, int]) -> dict[int, int | None]:
+    """Return, for each operation that was ever undone, the effective undo, or None.
 
     `targets` gives the operation that each undo undoes. An operation is undone while any undo of it
-    is in force. An undo is newer than its target, so iterating from the newest visits each
+    is effective. An undo is newer than its target, so iterating from the newest visits each
     operation after all its undos.
     """
     undone_by: dict[int, int | None] = {}
@@ -113,7 +113,7 @@ def undoable(snapshot: Snapshot, collection_pk: int, operation_id: str) -> Any:
 
 def settle_undone(txn: Txn) -> list[int]:
     """Mark which operations are undone; return those that are newly undone or restored."""
-    operation, undone_by = schema.operation, in_force_by(undos(txn))
+    operation, undone_by = schema.operation, effective_undos(undos(txn))
     stored: dict[int, int | None] = {}
     for chosen in conditions(operation.c.pk, list(undone_by)):
         rows = txn.rows(select(operation.c.pk, operation.c.undone_by).where(chosen))
@@ -135,8 +135,8 @@ def taxonomies(snapshot: Snapshot, configured: Any) -> tuple[Any, Any]:
         .order_by(event.c.seq)
     )
     rows = snapshot.rows(query)
-    standing = [row.detail for row in rows if row.undone_by is None]
-    after = taxonomy_after(rows[0].detail["before"], standing)
+    effective = [row.detail for row in rows if row.undone_by is None]
+    after = taxonomy_after(rows[0].detail["before"], effective)
     return snapshot.rows(chosen)[0].taxonomy, after
 
 

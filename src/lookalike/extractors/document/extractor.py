@@ -1,4 +1,4 @@
-"""The document extractor: PDF, scans and texts, by what they say, whole or page by page."""
+"""The document extractor: one vector for a PDF, scan or text, or for each page of a PDF."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from lookalike.extractors.text_passages import MAX_PASSAGES, Passage, TextEncode
 from lookalike.model import Space
 
 UNITS = ("document", "page")
-"""What one document of the collection can be made of."""
+"""The values of the option `per`: what becomes one document of the collection."""
 
 MAX_PAGES = 200
-"""Pages that are read of one PDF unless its collection says otherwise."""
+"""The default number of pages that are read of one PDF."""
 
-MAX_PAGES_EVER = 10_000
+MAX_MAX_PAGES = 10_000
 
 QUOTED_SCANS = 3
-"""Scanned pages that are read again, at seconds each, to say why a document has its label."""
+"""The number of scanned pages that `passages` reads again, at seconds per page."""
 
-PICTURED_PAGES = 32
-"""Pages whose small pictures are made at once; those of later ones when they are asked for."""
+THUMBNAIL_PAGES = 32
+"""The pages whose thumbnails are made during extraction; those of others on request."""
 
 _ENOUGH_CHARACTERS = MAX_PASSAGES * 1000
-"""With so much text no model takes more of a document: further pages are not read."""
+"""The text of a document after which no further pages are read: no model uses more."""
 
 _PAGE_BREAK = "\n\n"
 
@@ -47,23 +47,24 @@ def document_extractor(
 ) -> Extractor:
     """Return the extractor for PDF, scanned pictures, and all that the text extractor reads.
 
-    `model` is a text model, and the vectors live in its space: a PDF and a text that say the same
-    are the same. `per` is "document", or "page" for one document a page of a PDF. Of a PDF the
-    first `max_pages` are read. Raises NotFound, MissingExtra, and BadSetting for other values.
+    `model` is a text model, and the vectors are in its space: a PDF and a text with the same words
+    have the same vector. `per` is "document", or "page" for one document per page of a PDF. Only
+    the first `max_pages` of a PDF are read. Raises NotFound, MissingExtra, and BadSetting for other
+    values.
 
     >>> document_extractor(per="page").space.dimension
     384
     """
     if per not in UNITS:
         raise BadSetting(f"per is {per!r}; choose one of {', '.join(UNITS)}")
-    if not 1 <= max_pages <= MAX_PAGES_EVER:
-        raise BadSetting(f"max_pages is {max_pages:,}; choose 1 to {MAX_PAGES_EVER:,}")
+    if not 1 <= max_pages <= MAX_MAX_PAGES:
+        raise BadSetting(f"max_pages is {max_pages:,}; choose 1 to {MAX_MAX_PAGES:,}")
     encoder = text_encoder(model, threads=threads)
     return DocumentExtractor(encoder, by_page=per == "page", max_pages=max_pages)
 
 
 class DocumentExtractor:
-    """Reads the text layer of each page, or its picture where there is none to speak of."""
+    """Reads the text layer of each page, or runs OCR on it if the layer has hardly any text."""
 
     accepts = frozenset({pdf.MEDIA_TYPE, "image", "text", DOCX_TYPE})
 
@@ -75,23 +76,23 @@ class DocumentExtractor:
 
     @property
     def space(self) -> Space:
-        """That of the text model: a page is read, then treated as any text."""
+        """The space of the text model: the text of a page is embedded like any text."""
         return self._encoder.space
 
     def extract(self, contents: Sequence[Content]) -> list[tuple[Part, ...] | BadContent]:
-        """Return one part for each content, or one for each page that has words on it.
+        """Return one part for each content, or one for each page with words.
 
-        Attributes: `chunks`, in how many passages it was read; `source`, "text layer" or "ocr" (of
-        a whole PDF by page); `turned`, by how many degrees counter-clockwise a scan was set
-        upright (likewise). Of a PDF also `pages`, how many it has; `unread`, which of them could
-        not be read; `pages_read` where there were too many; of a page `page`, from 1.
+        Attributes: `chunks`, the number of passages; `source`, "text layer" or "ocr" (for a whole
+        PDF by page); `turned`, the rotation that made a scan upright, in degrees counter-clockwise
+        (likewise by page). For a PDF also `pages`, their number; `unread`, the pages that could not
+        be read; `pages_read` if there were too many; for a page `page`, from 1.
         """
         return extract_each(contents, self._extract_one)
 
     def passages(self, content: Content, part: str = "") -> list[Passage]:
         """Return the passages of a document, or of one of its pages. Raises BadContent.
 
-        Scans are read again, as nothing is kept of them, but no more than three pages of one PDF.
+        Scans are read again, because their text is not stored, but at most three pages of a PDF.
         """
         if _is_text(content):
             return self._encoder.passages(plain_text(content, MAX_CHARACTERS), name=content.name)
@@ -119,9 +120,9 @@ class DocumentExtractor:
     def _each_page(self, opened: pdf.Pdf, name: str) -> tuple[Part, ...]:
         parts, refused = [], _blank(name, opened.pages)
         for page in self._pages(opened):
-            said = {"page": page.number, "pages": opened.pages, **page.origin()}
+            attributes = {"page": page.number, "pages": opened.pages, **page.origin()}
             try:
-                parts.append(self._part(f"page-{page.number}", [page], name, said))
+                parts.append(self._part(f"page-{page.number}", [page], name, attributes))
             except BadContent as error:
                 refused = refused if page.error is None and page.is_blank else error
         if not parts:
@@ -129,17 +130,17 @@ class DocumentExtractor:
         return tuple(parts)
 
     def _pages(
-        self, opened: pdf.Pdf, only: int | None = None, scans: int = MAX_PAGES_EVER
+        self, opened: pdf.Pdf, only: int | None = None, scans: int = MAX_MAX_PAGES
     ) -> Iterator[PdfPage]:
-        """Yield the pages of a PDF, or a single one, until there is enough for one document.
+        """Yield the pages of a PDF, or a single one, until there is enough text for a document.
 
-        After so many `scans` further ones stay unread.
+        OCR runs on at most `scans` pages; further scans stay unread.
         """
         numbers = range(1, min(opened.pages, self._max_pages) + 1)
-        pictured = 0 if only else PICTURED_PAGES if self._by_page else 1
+        thumbnails = 0 if only else THUMBNAIL_PAGES if self._by_page else 1
         read = 0
         for number in numbers if only is None else [only]:
-            page = self.reader.page(opened, number, pictured=number <= pictured, scans=scans > 0)
+            page = self.reader.page(opened, number, thumbnail=number <= thumbnails, scans=scans > 0)
             yield page
             scans -= page.source == OCR
             read += len(page.text)
@@ -147,21 +148,24 @@ class DocumentExtractor:
                 return
 
     def _part(
-        self, key: str, pages: Sequence[PdfPage], name: str, said: Mapping[str, object]
+        self, key: str, pages: Sequence[PdfPage], name: str, attributes: Mapping[str, object]
     ) -> Part:
         passages = self._passages(pages, name)
-        attributes = {"chunks": len(passages), **said}
+        attributes = {"chunks": len(passages), **attributes}
         return Part(pooled(passages), key, attributes, pages[0].picture)
 
     def _passages(self, pages: Sequence[PdfPage], name: str) -> list[Passage]:
-        """Return the passages of pages read as one text; each is on the page where it begins."""
+        """Return the passages of the joined text of pages; each has the page on which it begins."""
         if all(page.is_blank for page in pages):
             errors = (page.error for page in pages if page.error is not None)
             raise next(errors, _blank(name, len(pages)))
         found = self._encoder.passages(_PAGE_BREAK.join(page.text for page in pages), name=name)
         ends = list(accumulate(len(page.text) + len(_PAGE_BREAK) for page in pages))
-        homes = [pages[min(bisect_right(ends, one.start), len(pages) - 1)] for one in found]
-        return [replace(one, page=home.number) for one, home in zip(found, homes, strict=True)]
+        indices = [min(bisect_right(ends, passage.start), len(pages) - 1) for passage in found]
+        return [
+            replace(passage, page=pages[index].number)
+            for passage, index in zip(found, indices, strict=True)
+        ]
 
 
 def _is_text(content: Content) -> bool:
@@ -170,7 +174,7 @@ def _is_text(content: Content) -> bool:
 
 @contextmanager
 def _extras_named(content: Content) -> Iterator[None]:
-    """Let a missing extra fail the content that needs it, and no other."""
+    """Turn a MissingExtra into a BadContent: only the content that needs the extra fails."""
     try:
         yield
     except MissingExtra as error:
@@ -179,4 +183,4 @@ def _extras_named(content: Content) -> Iterator[None]:
 
 def _blank(name: str, pages: int) -> BadContent:
     where = "the page has" if pages == 1 else f"its {pages:,} pages have"
-    return BadContent(f"cannot read {name!r}: {where} nothing to read on; remove it")
+    return BadContent(f"cannot read {name!r}: {where} no text; remove it")

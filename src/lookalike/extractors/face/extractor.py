@@ -1,7 +1,7 @@
-"""The face extractor: one document for each face of a picture, by who it is.
+"""The face extractor: one document for each face of a picture, embedded by identity.
 
-Faces are found, aligned by five landmarks, and embedded. A picture without a face has no documents,
-which is no failure.
+It detects faces, aligns them by five landmarks, and embeds them. A picture without a face has no
+documents, which is not an error.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lookalike.errors import BadContent, BadSetting
 from lookalike.extractors.base import Content, Extractor, Part, extract_each, unit
-from lookalike.extractors.face.geometry import Face, sharpness, turned_back
+from lookalike.extractors.face.geometry import Face, rotated_back, sharpness
 from lookalike.extractors.face.models import Embedded, FaceModel
 from lookalike.model import Space
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 VERSION = "v1"
-"""Changes with every change of alignment: it would be another space."""
+"""Changes whenever the alignment changes: it is then another space."""
 
 MARGIN = 0.3
-"""The share of a face's width and height that its picture shows around it, at each side."""
+"""The margin of a face's thumbnail on each side, as a share of the face's width and height."""
 
 _TURNS = (90, 270, 180)
 _PICTURE_SIDE = 256
 _SIDES = (160, 8000)
 
-_CLOSER = 2
-"""A second look is at so many times the side of the first."""
+_ZOOM = 2
+"""The second detection scales the picture to this many times the side of the first."""
 
 _SMALL = 1.5
-"""A face up to so many times the smallest that can be found is a reason for a second look."""
+"""A face less than this many times the smallest detectable one is a reason to detect again."""
 
 
 def face_identity_extractor(
@@ -47,12 +47,12 @@ def face_identity_extractor(
     """Return the extractor for faces.
 
     `model` is `dlib`, a directory with `detector.onnx` (YuNet) and `embedder.onnx` (SFace), or
-    `insightface`, whose models lie in `directory`; their licence forbids commercial use, so it must
-    be accepted. Faces are looked for in the picture scaled to `side` pixels, and where small ones
-    are found in a large picture, to twice as many; the smallest that dlib finds are 75 there.
-    `dimension` is the length of the vectors of another embedder than SFace (128) or those of
-    InsightFace (512). `threads` is how many threads one picture may use. Raises BadSetting, and
-    MissingExtra for what is not installed.
+    `insightface`, whose models are in `directory`; their licence forbids commercial use, so you
+    must accept it. Faces are detected in the picture scaled to `side` pixels, and again at twice
+    that if there are small ones in a large picture; the smallest that dlib finds have 75 pixels
+    there. `dimension` is the length of vectors, if the embedder is another one than SFace (128) or
+    those of InsightFace (512). `threads` is the number of threads for one picture. Raises
+    BadSetting, and MissingExtra if a package is not installed.
     """
     if not _SIDES[0] <= side <= _SIDES[1]:
         raise BadSetting(f"side={side} must be from {_SIDES[0]} to {_SIDES[1]} pixels")
@@ -73,11 +73,11 @@ def face_identity_extractor(
 
 
 class FaceExtractor:
-    """Finds, aligns and embeds the faces of each picture.
+    """Detects, aligns and embeds the faces of each picture.
 
     `face-0` is the largest face, `face-1` the next, and so on; of equal ones the upper, then the
-    left one comes first. What a detector finds or misses from one version to the next are the
-    smallest, so the keys of the others stay as they are.
+    left one comes first. Versions of a detector differ in the smallest faces, so the keys of the
+    others stay the same.
     """
 
     accepts = frozenset({"image"})
@@ -88,62 +88,63 @@ class FaceExtractor:
 
     @property
     def space(self) -> Space:
-        """Model, digest of its weights and version of the alignment."""
+        """The model, the digest of its weights and the version of the alignment."""
         name = f"face_identity_extractor.{VERSION}/{self._model.name}@{self._model.digest[:8]}"
         return Space(name, self._model.dimension)
 
     def extract(self, contents: Sequence[Content]) -> list[tuple[Part, ...] | BadContent]:
-        """Return a part for each face of each picture."""
+        """Return one part for each face of each picture."""
         return extract_each(contents, self._extract_one)
 
     def _extract_one(self, content: Content) -> tuple[Part, ...]:
         picture = content.picture()
-        turn, turned, faces = self._found(picture)
+        turn, turned, faces = self._detect(picture)
         faces.sort(key=lambda face: (-face.area, face.box[1], face.box[0]))
         embedded = self._model.embed(turned, faces)
         return tuple(
             Part(
-                unit(one.vector),
+                unit(result.vector),
                 f"face-{place}",
-                self._attributes(face, one, turn, picture.size),
-                _portrait(turned, face),
+                self._attributes(face, result, turn, picture.size),
+                _thumbnail(turned, face),
             )
-            for place, (face, one) in enumerate(zip(faces, embedded, strict=True))
+            for place, (face, result) in enumerate(zip(faces, embedded, strict=True))
         )
 
-    def _found(self, picture: Image) -> tuple[int, Image, list[Face]]:
-        """Return the faces, in the picture turned by so many degrees counter-clockwise.
+    def _detect(self, picture: Image) -> tuple[int, Image, list[Face]]:
+        """Return the degrees counter-clockwise by which the picture was rotated, the rotated
+        picture, and the faces in it.
 
-        A picture is turned only where nothing sure is found in it as it is, and only for something
-        sure: else the noise of four pictures would be taken for faces. Turned pictures are first
-        looked at in half their size, for most pictures without a face have none either way.
+        It is rotated only if no face has a sufficient score as it is, and one has after the
+        rotation: else the noise of four pictures would count as faces. Rotated pictures are first
+        searched at half the size, because most pictures without a face have none in any rotation.
         """
-        faces = self._seen(picture)
-        least = self._model.limits.score
-        if _surest(faces) >= least:
+        faces = self._detect_upright(picture)
+        min_score = self._model.limits.score
+        if _best_score(faces) >= min_score:
             return 0, picture, faces
         scores = {
-            turn: _surest(self._model.find(_turned(picture, turn), side=self._side // 2))
+            turn: _best_score(self._model.find(_rotated(picture, turn), side=self._side // 2))
             for turn in _TURNS
         }
         best = max(_TURNS, key=lambda turn: scores[turn])
-        if scores[best] < least:
+        if scores[best] < min_score:
             return 0, picture, faces
-        turned = _turned(picture, best)
-        return best, turned, self._seen(turned)
+        rotated = _rotated(picture, best)
+        return best, rotated, self._detect_upright(rotated)
 
-    def _seen(self, picture: Image) -> list[Face]:
-        """Return the faces of a picture as it lies.
+    def _detect_upright(self, picture: Image) -> list[Face]:
+        """Return the faces of a picture, without rotating it.
 
-        Where some are hardly larger than what can be found, smaller ones are likely: then a large
-        picture is looked at once more, less scaled down.
+        If some are hardly larger than the smallest detectable face, smaller ones are likely: then a
+        large picture is searched again at a larger scale.
         """
         faces = self._model.find(picture, side=self._side)
         side, largest = self._side, max(picture.size)
-        closer = min(_CLOSER * side, largest)
+        larger_side = min(_ZOOM * side, largest)
         small = _SMALL * self._model.smallest * largest / side
-        if closer > side and any(min(face.box[2:]) < small for face in faces):
-            return self._model.find(picture, side=closer)
+        if larger_side > side and any(min(face.box[2:]) < small for face in faces):
+            return self._model.find(picture, side=larger_side)
         return faces
 
     def _attributes(
@@ -155,40 +156,41 @@ class FaceExtractor:
             "yaw": round(face.yaw, 1),
             "score": round(face.score, 3),
         }
-        low = self._model.limits.missed(**quality)
-        there = turned_back(face, turn, size)
+        missed = self._model.limits.missed(**quality)
+        original = rotated_back(face, turn, size)
         attributes: dict[str, Any] = {
-            "box": _clipped(there, size),
-            "landmarks": [[round(float(x), 1), round(float(y), 1)] for x, y in there.landmarks],
-            "quality": {**quality, "roll": round(there.roll, 1)},
+            "box": _clipped(original, size),
+            "landmarks": [[round(float(x), 1), round(float(y), 1)] for x, y in original.landmarks],
+            "quality": {**quality, "roll": round(original.roll, 1)},
         }
-        if low:
+        if missed:
             attributes |= {"low_quality": True}
-            attributes["quality"]["why_low"] = low
+            attributes["quality"]["why_low"] = missed
         return attributes
 
 
-def _surest(faces: list[Face]) -> float:
+def _best_score(faces: list[Face]) -> float:
     return max((face.score for face in faces), default=float("-inf"))
 
 
-def _turned(picture: Image, turn: int) -> Image:
+def _rotated(picture: Image, turn: int) -> Image:
     from PIL.Image import Transpose
 
     return picture.transpose(Transpose[f"ROTATE_{turn}"])
 
 
 def _clipped(face: Face, size: tuple[int, int], margin: float = 0.0) -> list[float]:
-    """Return the box of a face, with a margin around it, as far as it lies in the picture."""
+    """Return the box of a face, with a margin around it, clipped to the picture."""
     left, top, width, height = face.box
     x, y = margin * width, margin * height
     right, bottom = min(size[0], left + width + x), min(size[1], top + height + y)
     left, top = max(0.0, left - x), max(0.0, top - y)
-    return [round(one, 1) for one in (left, top, max(1.0, right - left), max(1.0, bottom - top))]
+    width, height = max(1.0, right - left), max(1.0, bottom - top)
+    return [round(number, 1) for number in (left, top, width, height)]
 
 
-def _portrait(picture: Image, face: Face) -> Image:
-    """Return a face with some margin, of at most 256 pixels each way."""
+def _thumbnail(picture: Image, face: Face) -> Image:
+    """Return a face with a margin, at most 256 × 256 pixels."""
     from PIL.Image import Resampling
 
     left, top, width, height = _clipped(face, picture.size, MARGIN)

@@ -1,4 +1,4 @@
-"""Faces as geometry: where one is, how it is turned, how sharp it is, and its upright square.
+"""The geometry of faces: box, rotation, sharpness, and alignment to an upright square.
 
 Points are (x, y) in pixels, with (0, 0) at the outer corner of the first pixel.
 """
@@ -12,23 +12,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.content.boxes import overlap
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 Points = NDArray[np.float64]
 
 _INNER = 0.15
-"""The share at each edge of an aligned face that is hair and background, so tells no sharpness."""
+"""The share at each edge of an aligned face that is hair and background, and not measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class Face:
     """A face that a detector found.
 
-    `box` is left, top, width and height; it may reach beyond the picture. `landmarks` are the five
-    points of the model, `eyes` (2, 2) the centres of the eyes, the one further left in an upright
-    face first, and `nose` (2,) the nose. `nose_depth` is how far that point of the nose lies before
-    the eyes, in distances between them.
+    `box` is left, top, width and height; it may extend beyond the picture. `landmarks` are the
+    model's five points, `eyes` (2, 2) the centers of the eyes, the left one in an upright face
+    first, and `nose` (2,) a point of the nose. `nose_depth` is how far that point is in front of
+    the eyes, in units of the distance between the eyes.
     """
 
     box: tuple[float, float, float, float]
@@ -45,16 +47,17 @@ class Face:
 
     @property
     def roll(self) -> float:
-        """Return by how many degrees the head leans, clockwise in the picture."""
+        """Return the in-plane rotation of the head in degrees, clockwise in the picture."""
         across, down = self.eyes[1] - self.eyes[0]
         return math.degrees(math.atan2(down, across))
 
     @property
     def yaw(self) -> float:
-        """Return about how many degrees the head is turned aside, positive to the viewer's right.
+        """Return about how many degrees the head turns sideways, positive to the viewer's right.
 
-        The eyes and the nose of a head turned by α, seen from afar, are cos α and sin α of their
-        distances apart; so the nose is off the middle by `nose_depth` · tan α eye distances.
+        In a head turned by α, seen from afar, the distance of the eyes shrinks by cos α, and the
+        nose moves sideways by sin α of its depth; so the nose is off the center by `nose_depth` ·
+        tan α eye distances.
         """
         across = self.eyes[1] - self.eyes[0]
         length = float(np.hypot(*across))
@@ -65,7 +68,7 @@ class Face:
 
     def scaled(self, factor: float) -> Face:
         """Return the same face in a picture that is `factor` times as large."""
-        left, top, width, height = (factor * one for one in self.box)
+        left, top, width, height = (factor * number for number in self.box)
         return replace(
             self,
             box=(left, top, width, height),
@@ -76,10 +79,10 @@ class Face:
 
 
 def sharpness(aligned: NDArray[np.uint8]) -> float:
-    """Return how sharp an aligned RGB face (side, side, 3) is: 0 for none, above 0.1 for fine.
+    """Return the sharpness of an aligned RGB face (side, side, 3): 0 for none, above 0.1 is good.
 
     The variance of the Laplacian of the grey values (J. L. Pech-Pacheco et al., 2000) over the
-    variance of the grey values themselves, so that a pale picture is not taken for a blurred one.
+    variance of the grey values themselves, so that low contrast does not count as blur.
     """
     grey = aligned.mean(axis=2)
     edge = round(_INNER * len(grey))
@@ -91,33 +94,33 @@ def sharpness(aligned: NDArray[np.uint8]) -> float:
 
 
 def similarity(source: Points, target: Points) -> Points:
-    """Return the (2, 3) map of turn, scale and shift that brings `source` (n, 2) to `target` best.
+    """Return the similarity transform (2, 3) that best maps points `source` (n, 2) to `target`.
 
-    Least squares (S. Umeyama, 1991); in the plane a product of complex numbers. A mirror image is
-    not allowed.
+    It rotates, scales and shifts, by least squares (S. Umeyama, 1991); in the plane this is a
+    product of complex numbers. It never mirrors.
     """
     start, goal = source @ [1, 1j], target @ [1, 1j]
-    centred = start - start.mean()
-    spread = float((abs(centred) ** 2).sum())
-    factor = np.vdot(centred, goal - goal.mean()) / spread if spread > 0 else 1.0
+    centered = start - start.mean()
+    spread = float((abs(centered) ** 2).sum())
+    factor = np.vdot(centered, goal - goal.mean()) / spread if spread > 0 else 1.0
     shift = goal.mean() - factor * start.mean()
     a, b = np.real(factor), np.imag(factor)
     return np.array([[a, -b, np.real(shift)], [b, a, np.imag(shift)]])
 
 
 def aligned(picture: Image, landmarks: Points, template: Points, side: int) -> NDArray[np.uint8]:
-    """Return the RGB square (side, side, 3) in which landmarks lie where the template says.
+    """Return the RGB square (side, side, 3) in which the landmarks are at the template's points.
 
-    `template` counts from the centre of the first pixel. What lies beyond the picture is black. A
-    face much larger than the square is first averaged down, or single pixels would be picked.
+    `template` counts from the center of the first pixel. Areas outside the picture are black. A
+    face much larger than the square is averaged down first, to avoid aliasing.
     """
     from PIL.Image import Resampling, Transform
 
     back = similarity(template + 0.5, landmarks)
     corners = np.array([[0, 0, 1], [side, 0, 1], [0, side, 1], [side, side, 1]]) @ back.T
     step = max(1, math.floor(math.hypot(back[0, 0], back[1, 0])))
-    left, top = (max(0, math.floor(one) - 2 * step) for one in corners.min(axis=0))
-    right, bottom = (math.ceil(one) + 2 * step for one in corners.max(axis=0))
+    left, top = (max(0, math.floor(low) - 2 * step) for low in corners.min(axis=0))
+    right, bottom = (math.ceil(high) + 2 * step for high in corners.max(axis=0))
     right, bottom = min(picture.width, right), min(picture.height, bottom)
     if left >= right or top >= bottom:
         return np.zeros((side, side, 3), np.uint8)
@@ -129,37 +132,37 @@ def aligned(picture: Image, landmarks: Points, template: Points, side: int) -> N
     return np.asarray(square)
 
 
-def without_doubles(faces: list[Face], overlap: float) -> list[Face]:
-    """Return faces, the surest first, without those that overlap a surer one by more.
+def suppressed(faces: list[Face], max_overlap: float) -> list[Face]:
+    """Return the faces that non-maximum suppression keeps, highest score first.
 
-    The overlap of two boxes is their common area over the area of both.
+    `max_overlap` is the largest intersection over union with a face of higher score.
     """
     kept: list[Face] = []
-    for face in sorted(faces, key=lambda one: -one.score):
-        if all(_overlap(face, other) <= overlap for other in kept):
+    for face in sorted(faces, key=lambda face: -face.score):
+        if all(overlap(face.box, other.box) <= max_overlap for other in kept):
             kept.append(face)
     return kept
 
 
-def turned_back(face: Face, turn: int, size: tuple[int, int]) -> Face:
-    """Return a face found in a picture that was turned, as it lies in the unturned picture.
+def rotated_back(face: Face, turn: int, size: tuple[int, int]) -> Face:
+    """Return a face of a rotated picture in the coordinates of the original picture.
 
-    `turn` is by how many degrees counter-clockwise it was turned: 0, 90, 180 or 270; `size` is the
-    width and height of the unturned picture.
+    `turn` is the rotation in degrees counter-clockwise: 0, 90, 180 or 270; `size` is the width and
+    height of the original picture.
     """
     left, top, width, height = face.box
     corners = np.array([[left, top], [left + width, top + height]])
-    low, high = (pick(_unturn(corners, turn, size), axis=0) for pick in (np.min, np.max))
+    low, high = (pick(_rotate_back(corners, turn, size), axis=0) for pick in (np.min, np.max))
     return replace(
         face,
         box=(float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])),
-        landmarks=_unturn(face.landmarks, turn, size),
-        eyes=_unturn(face.eyes, turn, size),
-        nose=_unturn(face.nose[None], turn, size)[0],
+        landmarks=_rotate_back(face.landmarks, turn, size),
+        eyes=_rotate_back(face.eyes, turn, size),
+        nose=_rotate_back(face.nose[None], turn, size)[0],
     )
 
 
-def _unturn(points: Points, turn: int, size: tuple[int, int]) -> Points:
+def _rotate_back(points: Points, turn: int, size: tuple[int, int]) -> Points:
     (x, y), (width, height) = points.T, size
     back = {
         0: (x, y),
@@ -168,13 +171,3 @@ def _unturn(points: Points, turn: int, size: tuple[int, int]) -> Points:
         270: (y, height - x),
     }
     return np.stack(back[turn], axis=1)
-
-
-def _overlap(one: Face, other: Face) -> float:
-    common = 1.0
-    for axis in (0, 1):
-        low = max(one.box[axis], other.box[axis])
-        high = min(one.box[axis] + one.box[axis + 2], other.box[axis] + other.box[axis + 2])
-        common *= max(0.0, high - low)
-    total = one.area + other.area - common
-    return common / total if total > 0 else 0.0

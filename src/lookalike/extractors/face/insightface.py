@@ -1,7 +1,7 @@
-"""Faces by InsightFace's models, through its own loader, from the extra `insightface`.
+"""Faces with InsightFace's models and loader, from the extra `insightface`.
 
-The package is MIT; the models that it is known for are for non-commercial research only, so their
-licence must be accepted where they are used. Nothing is downloaded.
+The package is MIT; its well-known models are for non-commercial research only, so the user must
+accept their licence. Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _MULTIPLE = 32
 
 
 class InsightFaces:
-    """Finds and embeds faces with the models in a directory, such as `buffalo_l`.
+    """Detects and embeds faces with the models in a directory, such as `buffalo_l`.
 
-    Which file is which, the loader finds out; the alignment is ours, to the same template.
+    InsightFace's loader finds out what each file is; the alignment is ours, to the same template.
     """
 
     name = "insightface"
@@ -48,7 +48,7 @@ class InsightFaces:
             raise BadSetting(
                 "the models of InsightFace are licensed for non-commercial research only "
                 "(github.com/deepinsight/insightface); give accept_non_commercial_licence=True if "
-                "that is your use, or take model='dlib'"
+                "that is your use, or use model='dlib'"
             )
         if find_spec("insightface") is None:
             raise MissingExtra.named("model='insightface'", "insightface")
@@ -64,7 +64,7 @@ class InsightFaces:
 
     @cached_property
     def digest(self) -> str:
-        """Return the digest of all files of the pack: which of them embeds is the loader's say."""
+        """Return the digest of all files of the pack: the loader decides which is the embedder."""
         digest = hashlib.sha256()
         for path in self._files():
             with path.open("rb") as file:
@@ -95,13 +95,13 @@ class InsightFaces:
         return sorted(self._folder.glob("*.onnx"))
 
     def _loaded(self) -> Any:
-        """Return InsightFace's own analysis, of a detector and an embedder."""
+        """Return InsightFace's FaceAnalysis with a detector and an embedder."""
         with self._lock:
             if self._app is None:
-                self._app = self._opened()
+                self._app = self._open()
             return self._app
 
-    def _opened(self) -> Any:
+    def _open(self) -> Any:
         from insightface.app import FaceAnalysis
 
         tasks = ["detection", "recognition"]

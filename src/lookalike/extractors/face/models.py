@@ -1,4 +1,4 @@
-"""What finds and embeds faces: the interface of the models, and what they share."""
+"""The interface of face models, each a detector with an embedder, and what they share."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ TEMPLATE = np.array(
         [70.7299, 92.2041],
     ]
 )
-"""Where eyes, tip of the nose and corners of the mouth lie in the square of 112 pixels that most
-embedders were trained on (ArcFace's, and OpenCV's `FaceRecognizerSF`), from the first pixel's
-centre."""
+"""The points of the eyes, the tip of the nose and the corners of the mouth in the square of 112
+pixels that most embedders were trained on (ArcFace's, and OpenCV's `FaceRecognizerSF`), measured
+from the center of the first pixel."""
 
 _NOSE_DEPTH = 0.6
-"""The tip of the nose lies about 38 mm before the eyes, and these 63 mm apart."""
+"""The tip of the nose is about 38 mm in front of the eyes, which are 63 mm apart."""
 
-_ENLARGED = 2
-"""Small pictures are at most doubled before faces are looked for: beyond that is nothing to see."""
+_MAX_ENLARGEMENT = 2
+"""The largest factor by which small pictures are enlarged; more would show no more detail."""
 
 
 @dataclass(frozen=True, slots=True)
 class QualityLimits:
-    """What a face must have to vote and to be decided.
+    """The quality that a face needs to be a reference and to be labelled automatically.
 
-    `size`: the shorter side of its box in pixels of the picture. `sharpness`: as `sharpness` in
-    `face_geometry` has it. `yaw`: degrees aside, at most. `score`: the detector's own.
+    `size`: the shorter side of its box in pixels of the picture. `sharpness`: the value of
+    `geometry.sharpness`. `yaw`: at most this many degrees. `score`: the detector's score.
     """
 
     size: float
@@ -68,15 +68,15 @@ class Embedded:
 
 
 class FaceModel(Protocol):
-    """A detector with an embedder; loads at first use, and serves several threads at once."""
+    """A detector with an embedder; loads at first use, and is safe for threads."""
 
     @property
     def name(self) -> str:
-        """The model in the name of the space."""
+        """The model's name in the name of the space."""
 
     @property
     def digest(self) -> str:
-        """A digest of the weights that vectors depend on, hexadecimal."""
+        """A digest of the weights that determine the vectors, hexadecimal."""
 
     @property
     def dimension(self) -> int:
@@ -88,16 +88,16 @@ class FaceModel(Protocol):
 
     @property
     def smallest(self) -> float:
-        """About the width of the smallest face that it finds, in pixels of what it looks at."""
+        """About the width of the smallest face that it detects, in pixels of the scaled picture."""
 
     def find(self, picture: Image, *, side: int) -> list[Face]:
-        """Return the faces of an upright RGB picture, in its pixels; look at `side` pixels of it.
+        """Return the faces of an upright RGB picture, in its pixels; detect at `side` pixels.
 
         See `shrunk`.
         """
 
     def embed(self, picture: Image, faces: list[Face]) -> Iterator[Embedded]:
-        """Yield what each face of a picture gives, in order."""
+        """Yield the vector and the aligned square of each face of a picture, in order."""
 
 
 def five_point_face(box: Sequence[float], points: NDArray[np.float64], score: float) -> Face:
@@ -105,7 +105,7 @@ def five_point_face(box: Sequence[float], points: NDArray[np.float64], score: fl
 
     `box` is left, top, width and height.
     """
-    left, top, width, height = (float(one) for one in box)
+    left, top, width, height = map(float, box)
     return Face(
         box=(left, top, width, height),
         landmarks=points,
@@ -117,13 +117,13 @@ def five_point_face(box: Sequence[float], points: NDArray[np.float64], score: fl
 
 
 def shrunk(picture: Image, side: int) -> tuple[Image, float]:
-    """Return a picture scaled until its longer side is `side`, and what undoes the scaling.
+    """Return a picture scaled to a longer side of `side`, and the factor that undoes the scaling.
 
-    A small picture is enlarged, but at most doubled.
+    A small picture is enlarged to at most twice its size.
     """
     from PIL.Image import Resampling
 
-    factor = min(_ENLARGED, side / max(picture.size))
+    factor = min(_MAX_ENLARGEMENT, side / max(picture.size))
     if factor == 1:
         return picture, 1.0
     size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lookalike.errors import BadSetting
 from lookalike.extractors.base import Content, Extractor
-from lookalike.extractors.hub.local_files import a_choice, local_path, read_config
+from lookalike.extractors.hub.local_files import choice_option, local_path, read_config
 from lookalike.extractors.hub.torch import (
     TorchExtractor,
     check_installed,
@@ -23,7 +23,7 @@ from lookalike.extractors.hub.torch import (
 )
 
 VERSION = "open_clip_extractor.v1"
-"""Changes with every change of preparation: it would be another space."""
+"""Changes whenever the preprocessing changes: it is then another space."""
 
 KINDS = ("image", "text")
 CONFIG = "open_clip_config.json"
@@ -39,15 +39,15 @@ def open_clip_extractor(
 ) -> Extractor:
     """Return the extractor for a model of open_clip.
 
-    `model` is a directory as hubs have them, with `open_clip_config.json`, or the name of an
-    architecture whose weights are in the file `checkpoint`, or a hub's name for a model in its
-    cache; with `allow_download` it is fetched. It reads pictures and texts, or only the `kind` that
-    is told. Texts are read as far as the model can, often 77 tokens.
+    `model` is a directory downloaded from a hub, with `open_clip_config.json`; or the name of an
+    architecture whose weights are in the file `checkpoint`; or the name of a model in the hub's
+    cache, downloaded if `allow_download`. It reads pictures and texts, or only one `kind`. Texts
+    are truncated to the model's length, often 77 tokens.
 
-    Raises BadSetting for options that cannot be and a model that is not there, MissingExtra.
+    Raises BadSetting for impossible options and a model that does not exist, MissingExtra.
     """
     check_options(model, device, allow_download)
-    kinds = KINDS if kind is None else (a_choice("kind", kind, KINDS),)
+    kinds = KINDS if kind is None else (choice_option("kind", kind, KINDS),)
     weights = None if checkpoint is None else local_path("checkpoint", checkpoint)
     check_installed("open_clip", "open-clip")
     if weights is not None:
@@ -56,7 +56,7 @@ def open_clip_extractor(
         return ClipExtractor(model, weights, kinds, device)
     folder = model_directory(model, allow_download=allow_download)
     if not (folder / CONFIG).is_file():
-        raise BadSetting(f"{str(folder)!r} has no {CONFIG}; give a directory of open_clip's")
+        raise BadSetting(f"{str(folder)!r} has no {CONFIG}; give a directory of open_clip")
     if not allow_download:
         _check_complete(read_config([folder], CONFIG).get("model_cfg"), kinds, alone=False)
     return ClipExtractor(folder, None, kinds, device)
@@ -83,22 +83,22 @@ class ClipExtractor(TorchExtractor):
 
     @property
     def accepts(self) -> frozenset[str]:
-        """Pictures, texts, or both."""
+        """The media types that it reads: pictures, texts, or both."""
         return self._accepts
 
-    def _told_dimension(self) -> int | None:
+    def _declared_dimension(self) -> int | None:
         if isinstance(self._source, Path):
             config = read_config([self._source], CONFIG).get("model_cfg")
         else:
             config = _architecture(self._source)
-        told = config.get("embed_dim") if isinstance(config, dict) else None
-        return told if isinstance(told, int) else None
+        dimension = config.get("embed_dim") if isinstance(config, dict) else None
+        return dimension if isinstance(dimension, int) else None
 
-    def _own_dimension(self) -> int:
+    def _loaded_dimension(self) -> int:
         from PIL.Image import new
 
-        one = "a" if "text" in self._accepts else self._transform(new("RGB", (64, 64)))
-        return len(self._vectors([one])[0])
+        probe = "a" if "text" in self._accepts else self._transform(new("RGB", (64, 64)))
+        return len(self._vectors([probe])[0])
 
     def _load(self, device: str) -> None:
         import open_clip
@@ -139,16 +139,16 @@ class ClipExtractor(TorchExtractor):
 
 
 def _check_complete(config: Any, kinds: Sequence[str], *, alone: bool) -> None:
-    """Raise BadSetting for a model of which open_clip would fetch a part from a hub.
+    """Raise BadSetting if open_clip would download a part of the model from a hub.
 
-    A checkpoint `alone` has no tokenizer beside it.
+    `alone`: a single checkpoint file, without its tokenizer.
     """
     texts = config.get("text_cfg") if isinstance(config, dict) else None
     texts = texts if isinstance(texts, dict) else {}
     if texts.get("hf_model_name"):
         raise BadSetting(
-            f"open_clip takes the text tower {texts['hf_model_name']!r} from a hub; have it in the "
-            "cache and give allow_download: true, or take another model"
+            f"open_clip loads the text tower {texts['hf_model_name']!r} from a hub; put it into "
+            "the cache and give allow_download: true, or use another model"
         )
     if alone and "text" in kinds and texts.get("hf_tokenizer_name"):
         raise BadSetting(
@@ -158,7 +158,7 @@ def _check_complete(config: Any, kinds: Sequence[str], *, alone: bool) -> None:
 
 
 def _architecture(name: str) -> Any:
-    """Return the configuration of an architecture, without loading the library for its own."""
+    """Return the configuration of an architecture; import open_clip only if it has no file."""
     found = find_spec("open_clip")
     folders = list(found.submodule_search_locations or ()) if found is not None else []
     for folder in folders:
@@ -167,10 +167,10 @@ def _architecture(name: str) -> Any:
             return json.loads(path.read_text("utf-8"))
     import open_clip
 
-    own = open_clip.get_model_config(name)  # one that the program has added
-    if own is None:
+    added = open_clip.get_model_config(name)  # one that the calling program has registered
+    if added is None:
         raise BadSetting(
             f"open_clip has no architecture {name!r}; give one of open_clip.list_models(), or a "
             "directory"
         )
-    return own
+    return added

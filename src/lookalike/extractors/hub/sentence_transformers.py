@@ -1,4 +1,4 @@
-"""Text models of sentence-transformers: any that the library loads."""
+"""The extractor for text models of sentence-transformers."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from numpy.typing import NDArray
 
 from lookalike.errors import BadSetting
 from lookalike.extractors.base import Content, Extractor
-from lookalike.extractors.hub.local_files import a_count, read_config
+from lookalike.extractors.hub.local_files import count_option, read_config
 from lookalike.extractors.hub.torch import (
     TorchExtractor,
     check_installed,
     check_options,
     model_directory,
     model_files,
-    named_after,
+    model_name,
 )
 
 VERSION = "sentence_transformers_extractor.v1"
-"""Changes with every change of preparation: it would be another space."""
+"""Changes whenever the preprocessing changes: it is then another space."""
 
-_MOST_TOKENS = 32_768
+_MAX_TOKENS = 32_768
 
 
 def sentence_transformers_extractor(
@@ -37,16 +37,17 @@ def sentence_transformers_extractor(
 ) -> Extractor:
     """Return the extractor for a text model of sentence-transformers.
 
-    `model` is its directory, or a hub's name for one in its cache; with `allow_download` it is
-    fetched. `prompt` is put before each text; a text is read up to `max_tokens` (the model's own).
+    `model` is its directory, or the name of a model in the hub's cache, downloaded if
+    `allow_download`. `prompt` is put before each text; texts are truncated to `max_tokens`
+    (default: the model's own limit).
 
-    Raises BadSetting for options that cannot be and a model that is not there, MissingExtra.
+    Raises BadSetting for impossible options and a model that does not exist, MissingExtra.
     """
     check_options(model, device, allow_download)
     if not isinstance(prompt, str):
         raise BadSetting(f"prompt cannot be {prompt!r}; give a text")
     if max_tokens is not None:
-        a_count("max_tokens", max_tokens, at_most=_MOST_TOKENS)
+        count_option("max_tokens", max_tokens, at_most=_MAX_TOKENS)
     check_installed("sentence_transformers", "sentence-transformers")
     folder = model_directory(model, allow_download=allow_download)
     return SentencesExtractor(folder, prompt, max_tokens, device)
@@ -61,27 +62,27 @@ class SentencesExtractor(TorchExtractor):
         self, folder: Path, prompt: str, max_tokens: int | None, device: str | None
     ) -> None:
         settings = {"prompt": prompt, "max_tokens": max_tokens}
-        super().__init__(VERSION, named_after(folder), model_files(folder), settings, device)
+        super().__init__(VERSION, model_name(folder), model_files(folder), settings, device)
         self._folder = folder
         self._prompt = prompt
         self._max_tokens = max_tokens
         self._model: Any = None
 
-    def _told_dimension(self) -> int | None:
-        """Return the width of the last layer that changes it: a Dense one, else the pooling."""
+    def _declared_dimension(self) -> int | None:
+        """Return the dimension of the last layer that changes it: a Dense one, else the pooling."""
         dense = sorted(self._folder.glob("*_Dense/config.json"))
         if dense:
-            told = read_config([dense[-1].parent], "config.json").get("out_features")
+            dimension = read_config([dense[-1].parent], "config.json").get("out_features")
         else:
             config = read_config([self._folder / "1_Pooling"], "config.json")
-            told = config.get("embedding_dimension", config.get("word_embedding_dimension"))
+            dimension = config.get("embedding_dimension", config.get("word_embedding_dimension"))
             modes = config.get("pooling_mode")
-            flags = [one for key, one in config.items() if key.startswith("pooling_mode_")]
+            flags = [flag for key, flag in config.items() if key.startswith("pooling_mode_")]
             if flags.count(True) > 1 or isinstance(modes, list):
-                return None  # several are put side by side
-        return told if isinstance(told, int) else None
+                return None  # several poolings are concatenated
+        return dimension if isinstance(dimension, int) else None
 
-    def _own_dimension(self) -> int:
+    def _loaded_dimension(self) -> int:
         return len(self._vectors(["a"])[0])
 
     def _load(self, device: str) -> None:

@@ -1,4 +1,4 @@
-"""Picture models of timm, with weights that are on this machine."""
+"""The extractor for picture models of timm, with weights on this machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.extractors.base import Content, Extractor
-from lookalike.extractors.hub.local_files import a_count, local_path, read_config
+from lookalike.extractors.hub.local_files import count_option, local_path, read_config
 from lookalike.extractors.hub.torch import (
     TorchExtractor,
     check_installed,
@@ -20,9 +20,9 @@ from lookalike.extractors.hub.torch import (
 )
 
 VERSION = "timm_extractor.v1"
-"""Changes with every change of preparation: it would be another space."""
+"""Changes whenever the preprocessing changes: it is then another space."""
 
-_MOST_DIMENSIONS = 65_536
+_MAX_DIMENSION = 65_536
 
 
 def timm_extractor(
@@ -33,18 +33,18 @@ def timm_extractor(
     device: str | None = None,
     allow_download: bool = False,
 ) -> Extractor:
-    """Return the extractor for a picture model of timm: what comes before its classes.
+    """Return the extractor for a picture model of timm, without its classifier.
 
-    `model` is a directory as hubs have them, or the name of an architecture whose weights are in
-    the file `checkpoint`, or a hub's name for a model in its cache; with `allow_download` it is
-    fetched. Pictures are prepared as the model's configuration says. `dimension` corrects what the
-    directory tells.
+    `model` is a directory downloaded from a hub; or the name of an architecture whose weights are
+    in the file `checkpoint`; or the name of a model in the hub's cache, downloaded if
+    `allow_download`. The model's configuration defines the preprocessing. `dimension` corrects the
+    dimension that the directory declares.
 
-    Raises BadSetting for options that cannot be and a model that is not there, MissingExtra.
+    Raises BadSetting for impossible options and a model that does not exist, MissingExtra.
     """
     check_options(model, device, allow_download)
     if dimension is not None:
-        a_count("dimension", dimension, at_most=_MOST_DIMENSIONS)
+        count_option("dimension", dimension, at_most=_MAX_DIMENSION)
     weights = None if checkpoint is None else local_path("checkpoint", checkpoint)
     check_installed("timm", "timm")
     if weights is not None:
@@ -74,13 +74,13 @@ class TimmExtractor(TorchExtractor):
         self._model: Any = None
         self._transform: Any = None
 
-    def _told_dimension(self) -> int | None:
+    def _declared_dimension(self) -> int | None:
         if self._dimension is not None or isinstance(self._source, str):
             return self._dimension
-        told = read_config([self._source], "config.json").get("num_features")
-        return told if isinstance(told, int) else None
+        dimension = read_config([self._source], "config.json").get("num_features")
+        return dimension if isinstance(dimension, int) else None
 
-    def _own_dimension(self) -> int:
+    def _loaded_dimension(self) -> int:
         from PIL.Image import new
 
         return len(self._vectors([self._transform(new("RGB", (64, 64)))])[0])

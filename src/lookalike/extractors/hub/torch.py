@@ -1,4 +1,4 @@
-"""Models that run on torch, through the libraries that know them: what these have in common."""
+"""The base of the extractors for models on torch, and the loading of their files."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from numpy.typing import NDArray
 
 from lookalike.errors import BadContent, BadSetting, MissingExtra
 from lookalike.extractors.base import Content, Part
-from lookalike.extractors.hub.local_files import directed, space_of
+from lookalike.extractors.hub.local_files import checked_unit, space_of
 from lookalike.model import Space
 
 _DEVICE = re.compile(r"cpu|mps|cuda(:\d+)?")
-_TOGETHER = 16
-_LEFT_OUT = ("*.md", "*.onnx", "*.onnx_data", "*.h5", "*.msgpack", "*.ot", "*.tflite", "onnx/*")
-"""Files of a hub's directory that are not the model, or the model for other libraries."""
+_BATCH = 16
+_IGNORED = ("*.md", "*.onnx", "*.onnx_data", "*.h5", "*.msgpack", "*.ot", "*.tflite", "onnx/*")
+"""Files in a directory of a hub that are not the model, or the model for other libraries."""
 
 
 class TorchExtractor(ABC):
-    """Loads a model at first use and runs it on a few items at once, one call after the other.
+    """Loads a model at first use and runs it in small batches, one call at a time.
 
-    Torch spreads one call over all cores, or a GPU, so calls side by side would only wait.
+    Torch uses all cores, or a GPU, for one call, so parallel calls would only wait.
     """
 
     def __init__(
@@ -49,15 +49,15 @@ class TorchExtractor(ABC):
 
     @property
     def space(self) -> Space:
-        """Named after the model, with a digest of its files and of the options."""
+        """The model's name, with a digest of its files and of the options."""
         with self._lock:
             if self._space is None:
-                dimension = self._told_dimension()
+                dimension = self._declared_dimension()
                 if dimension is None:
-                    self._ready()
-                    dimension = self._own_dimension()
-                named = (self._version, self._name, self._files, self._settings)
-                self._space = space_of(*named, dimension)
+                    self._ensure_loaded()
+                    dimension = self._loaded_dimension()
+                parts = (self._version, self._name, self._files, self._settings)
+                self._space = space_of(*parts, dimension)
             return self._space
 
     def uses_gpu(self) -> bool:
@@ -65,20 +65,20 @@ class TorchExtractor(ABC):
         return (self._device or _best_device()).startswith("cuda")
 
     def extract(self, contents: Sequence[Content]) -> list[tuple[Part, ...] | BadContent]:
-        """Return one part for each content. Raises BadSetting where the model cannot be run."""
+        """Return one part for each content. Raises BadSetting if the model cannot run."""
         results: list[tuple[Part, ...] | BadContent] = []
-        for start in range(0, len(contents), _TOGETHER):
-            results += self._extract_some(contents[start : start + _TOGETHER])
+        for start in range(0, len(contents), _BATCH):
+            results += self._extract_batch(contents[start : start + _BATCH])
         return results
 
-    def _extract_some(self, contents: Sequence[Content]) -> list[tuple[Part, ...] | BadContent]:
+    def _extract_batch(self, contents: Sequence[Content]) -> list[tuple[Part, ...] | BadContent]:
         dimension = self.space.dimension
         with self._lock:
-            self._ready()
+            self._ensure_loaded()
         prepared = [self._prepared(content) for content in contents]
-        good = [one for one in prepared if not isinstance(one, BadContent)]
+        usable = [one for one in prepared if not isinstance(one, BadContent)]
         with self._lock:
-            vectors = iter(self._vectors(good) if good else ())
+            vectors = iter(self._vectors(usable) if usable else ())
         results: list[tuple[Part, ...] | BadContent] = []
         for content, one in zip(contents, prepared, strict=True):
             if isinstance(one, BadContent):
@@ -87,11 +87,11 @@ class TorchExtractor(ABC):
             vector = next(vectors)
             if vector.shape != (dimension,):
                 raise BadSetting(
-                    f"the model {self._name!r} gives {vector.size} numbers, and its files say "
-                    f"{dimension}; give dimension={vector.size}"
+                    f"the model {self._name!r} returns {vector.size} numbers, and its files "
+                    f"declare {dimension}; give dimension={vector.size}"
                 )
             try:
-                results.append((Part(directed(vector, content)),))
+                results.append((Part(checked_unit(vector, content)),))
             except BadContent as error:
                 results.append(error)
         return results
@@ -102,41 +102,41 @@ class TorchExtractor(ABC):
         except BadContent as error:
             return error
 
-    def _ready(self) -> None:
-        """Load the model unless it is; raises BadSetting where that fails."""
+    def _ensure_loaded(self) -> None:
+        """Load the model if it is not loaded yet. Raises BadSetting if that fails."""
         if self._loaded:
             return
         try:
             self._load(self._device or _best_device())
         except _load_errors() as error:
             raise BadSetting(
-                f"cannot load the model {self._name!r}: {error}; check that its files are whole "
+                f"cannot load the model {self._name!r}: {error}; check that its files are complete "
                 "and belong together"
             ) from error
         self._loaded = True
 
     @abstractmethod
-    def _told_dimension(self) -> int | None:
-        """Return how many numbers a vector has, if a file says so."""
+    def _declared_dimension(self) -> int | None:
+        """Return the dimension of the vectors, if a file declares it."""
 
     @abstractmethod
-    def _own_dimension(self) -> int:
-        """Return how many numbers the loaded model gives."""
+    def _loaded_dimension(self) -> int:
+        """Return the dimension of the vectors of the loaded model."""
 
     @abstractmethod
     def _load(self, device: str) -> None: ...
 
     @abstractmethod
     def _prepare(self, content: Content) -> Any:
-        """Return what goes into the model. Raises BadContent."""
+        """Return the model's input for a content. Raises BadContent."""
 
     @abstractmethod
     def _vectors(self, prepared: Sequence[Any]) -> Sequence[NDArray[np.float32]]:
-        """Return a vector (dimension,) for each."""
+        """Return a vector (dimension,) for each input."""
 
 
 def check_options(model: Any, device: Any, allow_download: Any) -> None:
-    """Raise BadSetting for what cannot be the name of a model, a device, or a yes or no."""
+    """Raise BadSetting for an impossible model, device or `allow_download`."""
     if not isinstance(model, str) or not model:
         raise BadSetting(f"model cannot be {model!r}; give a directory, or the name of a model")
     if device is not None and not (isinstance(device, str) and _DEVICE.fullmatch(device)):
@@ -146,15 +146,16 @@ def check_options(model: Any, device: Any, allow_download: Any) -> None:
 
 
 def check_installed(module: str, extra: str) -> None:
-    """Raise MissingExtra unless a library is there; it is not loaded."""
+    """Raise MissingExtra unless a library is installed; do not import it."""
     if find_spec(module) is None:
         raise MissingExtra.named(f"{extra.replace('-', '_')}_extractor", extra)
 
 
 def model_directory(model: str, *, allow_download: bool) -> Path:
-    """Return the directory of a model: the one that is named, else that of a hub's cache.
+    """Return the directory of a model: `model` itself if it is one, else its directory in the
+    Hugging Face cache.
 
-    Nothing is downloaded unless that is allowed. Raises BadSetting where there is none.
+    It downloads only if `allow_download`. Raises BadSetting if there is no such model.
     """
     path = Path(model).expanduser()
     if path.is_dir():
@@ -163,25 +164,25 @@ def model_directory(model: str, *, allow_download: bool) -> Path:
 
     try:
         found = snapshot_download(
-            model, local_files_only=not allow_download, ignore_patterns=list(_LEFT_OUT)
+            model, local_files_only=not allow_download, ignore_patterns=list(_IGNORED)
         )
     except (OSError, ValueError) as error:
         if allow_download:
             raise BadSetting(f"cannot download the model {model!r}: {error}") from error
         raise BadSetting(
             f"the model {model!r} is not on this machine; give the path of its directory, or "
-            "allow_download: true to have it fetched"
+            "allow_download: true to download it"
         ) from error
     return Path(found)
 
 
 def model_files(folder: Path) -> list[Path]:
-    """Return the files of a model's directory: weights, and all that tells how they are used."""
+    """Return the files of a model's directory: weights, configuration and vocabulary."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     kept = [
         path
         for path in files
-        if not any(path.relative_to(folder).match(pattern) for pattern in _LEFT_OUT)
+        if not any(path.relative_to(folder).match(pattern) for pattern in _IGNORED)
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
     if not kept:
@@ -189,8 +190,8 @@ def model_files(folder: Path) -> list[Path]:
     return kept
 
 
-def named_after(folder: Path) -> str:
-    """Return a model's name: that of its directory, or of the repository in a hub's cache."""
+def model_name(folder: Path) -> str:
+    """Return a model's name: that of its directory, or of its repository in a hub's cache."""
     if folder.parent.name == "snapshots":
         return folder.parent.parent.name.rpartition("--")[2]
     return folder.name
@@ -199,13 +200,13 @@ def named_after(folder: Path) -> str:
 def weights_of(model: Path | str, checkpoint: Path | None) -> tuple[str, list[Path]]:
     """Return the name and the files of a model: a directory, or a name with its `checkpoint`."""
     if isinstance(model, Path):
-        return named_after(model), model_files(model)
-    assert checkpoint is not None, "a model that is only named needs a checkpoint"
+        return model_name(model), model_files(model)
+    assert checkpoint is not None, "the name of an architecture needs a checkpoint"
     return model, [checkpoint]
 
 
 def _load_errors() -> tuple[type[Exception], ...]:
-    """Return what the libraries were seen to raise on files that are damaged or do not fit."""
+    """Return the errors that the libraries raise on damaged or mismatched files."""
     from pickle import UnpicklingError
 
     usual = (OSError, RuntimeError, ValueError, KeyError, AttributeError, TypeError, EOFError)

@@ -1,1 +1,1 @@
-"""ONNX models: those in `weights`, and any other file. Begin at `bundled.py`."""
+"""ONNX models: those bundled in `weights`, and the user's own. Begin at `bundled.py`."""

@@ -1,4 +1,4 @@
-"""The models inside the package: found, checked by digest, run by ONNX Runtime."""
+"""The models bundled with the package: read, checked by digest, run with ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession  # has no stubs
 
 
-_FAST_PROVIDERS: tuple[tuple[str, dict[str, str]], ...] = (
+_ACCELERATORS: tuple[tuple[str, dict[str, str]], ...] = (
     ("CUDAExecutionProvider", {"use_tf32": "0"}),
     ("CoreMLExecutionProvider", {}),
     ("DmlExecutionProvider", {}),
@@ -26,13 +26,13 @@ _FAST_PROVIDERS: tuple[tuple[str, dict[str, str]], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """A file in `lookalike/extractors/onnx/weights` and what its bytes must be."""
+    """A file in `lookalike/extractors/onnx/weights`, and the digest that it must have."""
 
     name: str
     sha256: str
 
     def read(self) -> bytes:
-        """Return the bytes; raises LookalikeError when they are missing or not the known ones."""
+        """Return the bytes. Raises LookalikeError if the file is missing or its digest is wrong."""
         try:
             data = files("lookalike.extractors.onnx").joinpath("weights", self.name).read_bytes()
         except FileNotFoundError as error:
@@ -49,9 +49,9 @@ class ModelFile:
 
 
 class OnnxModel:
-    """A network that is loaded when it is first run; may be run from several threads at once.
+    """A network that is loaded at its first run; safe for threads.
 
-    Without `gpu` it runs on the processor even where CUDA is.
+    Without `gpu` it runs on the CPU even if CUDA is available.
     """
 
     def __init__(self, file: ModelFile, *, threads: int = 1, gpu: bool = True) -> None:
@@ -74,20 +74,20 @@ class OnnxModel:
             return self._session
 
 
-def cuda_is_there() -> bool:
-    """Return whether ONNX Runtime would use a GPU here: its build for CUDA is installed."""
+def has_cuda() -> bool:
+    """Return whether ONNX Runtime would use a GPU here: its CUDA build is installed."""
     import onnxruntime
 
-    return _FAST_PROVIDERS[0][0] in onnxruntime.get_available_providers()
+    return _ACCELERATORS[0][0] in onnxruntime.get_available_providers()
 
 
 def open_session(
     data: bytes | str, *, threads: int, wide: bool = False, gpu: bool = True
 ) -> InferenceSession:
-    """Open a network, given as its bytes or its path; on CUDA if it is there, else on few threads.
+    """Open a network, given as its bytes or its path, on CUDA if available, else on `threads`.
 
-    With `wide`, CoreML and DirectML are used as well where they are: their arithmetic is coarser.
-    Without `gpu`, none of them is.
+    With `wide`, CoreML and DirectML may be used, too; their arithmetic is less precise. Without
+    `gpu`, it runs on the CPU.
     """
     import onnxruntime
 
@@ -95,10 +95,10 @@ def open_session(
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.log_severity_level = 3  # errors only: what a program cannot act on stays quiet
+    options.log_severity_level = 3  # errors only: a program cannot act on warnings
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    there = onnxruntime.get_available_providers() if gpu else []
-    fast = _FAST_PROVIDERS if wide else _FAST_PROVIDERS[:1]
-    providers: list[Any] = [(name, settings) for name, settings in fast if name in there]
+    available = onnxruntime.get_available_providers() if gpu else []
+    wanted = _ACCELERATORS if wide else _ACCELERATORS[:1]
+    providers: list[Any] = [(name, settings) for name, settings in wanted if name in available]
     providers.append("CPUExecutionProvider")
     return onnxruntime.InferenceSession(data, options, providers=providers)

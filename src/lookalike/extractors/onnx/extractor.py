@@ -1,4 +1,4 @@
-"""Any ONNX model that turns pictures or texts into vectors: a file, or a directory as hubs have."""
+"""The extractor for a user's ONNX model of pictures or texts: a file, or a hub's directory."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from numpy.typing import NDArray
 from lookalike.errors import BadContent, BadSetting
 from lookalike.extractors.base import Content, Extractor, Part, extract_each
 from lookalike.extractors.hub.local_files import (
-    a_choice,
-    a_count,
-    directed,
+    checked_unit,
+    choice_option,
+    count_option,
     local_path,
     read_config,
     space_of,
 )
 from lookalike.extractors.image import pixels_from
 from lookalike.extractors.onnx import file
-from lookalike.extractors.onnx.bundled import cuda_is_there
+from lookalike.extractors.onnx.bundled import has_cuda
 from lookalike.extractors.onnx.file import OnnxFile, Port, read_onnx
-from lookalike.extractors.onnx.network import POOLINGS, Network, choose_output, told_pooling
+from lookalike.extractors.onnx.network import POOLINGS, Network, choose_output, declared_pooling
 from lookalike.model import Space
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 VERSION = "onnx_extractor.v1"
-"""Changes with every change of preprocessing or pooling: it would be another space."""
+"""Changes whenever preprocessing or pooling changes: it is then another space."""
 
 KINDS = ("image", "text")
 MAX_CHUNKS = 64
-"""Chunks that are read of a long text; what comes after them does not count."""
+"""The number of chunks that are read of a text; the rest of it is ignored."""
 
-_PLACES = ("model.onnx", "onnx/model.onnx")
+_FILE_NAMES = ("model.onnx", "onnx/model.onnx")
 _PIXEL_OPTIONS = ("side", "shorter", "fit", "mean", "std", "scale")
 _TEXT_OPTIONS = ("max_tokens", "prefix")
 _TEXT_INPUTS = frozenset({"input_ids", "attention_mask", "token_type_ids", "position_ids"})
-_USUAL_TOKENS = 512
-_MOST_TOKENS = 32_768
-_CHARACTERS_PER_TOKEN = 20  # far above any language's mean: bounds the work on a huge file
+_DEFAULT_TOKENS = 512
+_MAX_TOKENS = 32_768
+_CHARACTERS_PER_TOKEN = 20  # far above the mean of any language: bounds the work on huge files
 
 
 def onnx_extractor(
@@ -57,35 +57,36 @@ def onnx_extractor(
     threads: int = 1,
     **options: Any,
 ) -> Extractor:
-    """Return the extractor for an ONNX model of one's own.
+    """Return the extractor for the user's own ONNX model.
 
-    `path` is the file, or a directory with `model.onnx` (or one other) and, where there are some,
-    `preprocessor_config.json`, `tokenizer.json` and what else hubs have; options overrule what they
-    say. `kind` is "image" or "text", if the inputs do not tell. `output` names what is taken;
-    `pooling` how tokens become one vector: "cls" the first, "last", "mean", or "pooled" where the
-    model does it. For pictures: `side`, `fit` ("squeeze" or "crop"), `shorter` (edge before
-    cropping), `mean`, `std`, `scale`. For texts: `max_tokens`, `prefix`.
+    `path` is the file, or a directory with `model.onnx` (or another single one) and the usual files
+    of hubs, such as `preprocessor_config.json` and `tokenizer.json`; options take precedence over
+    these. `kind` is "image" or "text", if the inputs do not show it. `output` is the name of the
+    output to use; `pooling` is how tokens become one vector: "cls" (the first), "last", "mean", or
+    "pooled" if the model does it. For pictures: `side`, `fit` ("squeeze" or "crop"), `shorter`
+    (edge before cropping), `mean`, `std`, `scale`. For texts: `max_tokens`, `prefix`.
 
-    Raises BadSetting for options that cannot be, and for what is no such model.
+    Raises BadSetting for impossible options, and if there is no such model.
     """
     model = _find(local_path("path", path))
     folders = (model.path.parent, model.path.parent.parent)
-    kind = _kind(model) if kind is None else a_choice("kind", kind, KINDS)
+    kind = _kind(model) if kind is None else choice_option("kind", kind, KINDS)
     known = _PIXEL_OPTIONS if kind == "image" else _TEXT_OPTIONS
     for name in options:
         if name not in known:
-            raise BadSetting(f"a model of {kind}s has no option {name!r}; it takes {known}")
+            listed = ", ".join(known)
+            raise BadSetting(f"a model of {kind}s has no option {name!r}; use {listed}")
     if pooling is not None:
-        a_choice("pooling", pooling, POOLINGS)
-    taken = choose_output(model, kind, output, pooling or told_pooling(folders))
-    network = Network(model, taken, threads=a_count("threads", threads, at_most=1024))
+        choice_option("pooling", pooling, POOLINGS)
+    chosen = choose_output(model, kind, output, pooling or declared_pooling(folders))
+    network = Network(model, chosen, threads=count_option("threads", threads, at_most=1024))
     if kind == "image":
         return OnnxImages(network, options, folders)
     return OnnxTexts(network, options, folders)
 
 
 class _OnnxExtractor(ABC):
-    """What both kinds have in common."""
+    """The common base of the extractors for pictures and for texts."""
 
     def __init__(self, network: Network, settings: Mapping[str, Any]) -> None:
         self._network = network
@@ -95,21 +96,21 @@ class _OnnxExtractor(ABC):
 
     @property
     def space(self) -> Space:
-        """Named after the model, with a digest of its weights, preprocessing and pooling.
+        """The model's name, with a digest of its weights, preprocessing and pooling.
 
-        Weights are read for it once in a process: a second or two for a gigabyte.
+        The weights are read for it once in a process: a second or two for a gigabyte.
         """
         with self._lock:
             if self._space is None:
-                self._space = self._described()
+                self._space = self._make_space()
             return self._space
 
     def uses_gpu(self) -> bool:
-        """Return whether its network would run on a GPU here."""
-        return cuda_is_there()
+        """Return whether the network would run on a GPU here."""
+        return has_cuda()
 
     def extract(self, contents: Sequence[Content]) -> list[tuple[Part, ...] | BadContent]:
-        """Return one part for each content. Raises BadSetting where the model cannot be run."""
+        """Return one part for each content. Raises BadSetting if the model cannot run."""
         return extract_each(contents, self._extract_one)
 
     @abstractmethod
@@ -118,14 +119,14 @@ class _OnnxExtractor(ABC):
     @abstractmethod
     def _probe(self) -> Mapping[str, NDArray[Any]]: ...
 
-    def _described(self) -> Space:
-        model, taken = self._network.model, self._network.taken
-        settings = {**self._settings, "output": taken.port.name, "pooling": taken.pooling}
+    def _make_space(self) -> Space:
+        model, output = self._network.model, self._network.output
+        settings = {**self._settings, "output": output.port.name, "pooling": output.pooling}
         name = model.path.stem
         if name == "model":
             folder = model.path.parent
             name = folder.parent.name if folder.name == "onnx" else folder.name
-        files = (model.path, *model.beside, *self._files())
+        files = (model.path, *model.weight_files, *self._files())
         return space_of(VERSION, name, files, settings, self._network.dimension(self._probe()))
 
     def _files(self) -> tuple[Path, ...]:
@@ -141,7 +142,7 @@ class OnnxImages(_OnnxExtractor):
         self, network: Network, options: Mapping[str, Any], folders: Sequence[Path]
     ) -> None:
         self._port = _picture_port(network.model)
-        self._wide_last = self._port.shape is not None and self._port.shape[3] == 3
+        self._channels_last = self._port.shape is not None and self._port.shape[3] == 3
         config = read_config(folders, "preprocessor_config.json")
         if self._port.element == file.UINT8:
             config |= {"do_rescale": False, "do_normalize": False}
@@ -150,22 +151,22 @@ class OnnxImages(_OnnxExtractor):
 
     def _extract_one(self, content: Content) -> tuple[Part, ...]:
         inputs = self._inputs(self._pixels.of(content.picture()))
-        return (Part(directed(self._network.vector(inputs), content)),)
+        return (Part(checked_unit(self._network.vector(inputs), content)),)
 
     def _probe(self) -> Mapping[str, NDArray[Any]]:
         return self._inputs(np.zeros((3, self._pixels.height, self._pixels.width), np.float32))
 
     def _inputs(self, pixels: NDArray[np.float32]) -> Mapping[str, NDArray[Any]]:
-        kinds = {file.FLOAT16: np.float16, file.UINT8: np.uint8}
-        values = pixels.transpose(1, 2, 0) if self._wide_last else pixels
-        kind = kinds.get(self._port.element, np.float32)
-        if kind is np.uint8:
+        dtypes = {file.FLOAT16: np.float16, file.UINT8: np.uint8}
+        values = pixels.transpose(1, 2, 0) if self._channels_last else pixels
+        dtype = dtypes.get(self._port.element, np.float32)
+        if dtype is np.uint8:
             values = np.clip(np.rint(values), 0, 255)
-        return {self._port.name: values[None].astype(kind)}
+        return {self._port.name: values[None].astype(dtype)}
 
 
 class OnnxTexts(_OnnxExtractor):
-    """Runs a model on texts: long ones in chunks, whose vectors are pooled by their lengths."""
+    """Runs a model on texts, on long ones in chunks; the mean of chunks is weighted by length."""
 
     accepts = frozenset({"text"})
 
@@ -176,13 +177,15 @@ class OnnxTexts(_OnnxExtractor):
         unknown = [str(port) for port in self._ports if port.name not in _TEXT_INPUTS]
         if unknown:
             raise BadSetting(
-                f"{str(network.model.path)!r} wants {', '.join(unknown)}, which no text has; "
-                f"export a model with inputs among {', '.join(sorted(_TEXT_INPUTS))}"
+                f"{str(network.model.path)!r} has inputs that a text cannot fill: "
+                f"{', '.join(unknown)}; "
+                f"export a model with only inputs of {', '.join(sorted(_TEXT_INPUTS))}"
             )
-        found = [one / "tokenizer.json" for one in folders if (one / "tokenizer.json").is_file()]
+        found = [path for one in folders if (path := one / "tokenizer.json").is_file()]
         if not found:
             raise BadSetting(
-                f"there is no tokenizer.json beside {str(network.model.path)!r}; put it there"
+                f"there is no tokenizer.json in the folder of {str(network.model.path)!r}; put it "
+                "there"
             )
         self._tokenizer_file = found[0]
         shape = next((port.shape for port in self._ports if port.name == "input_ids"), None)
@@ -202,14 +205,14 @@ class OnnxTexts(_OnnxExtractor):
         chunks = self._chunks(self._prefix + text)
         if not chunks:
             raise BadContent(
-                f"cannot read {content.name!r}: it has no character that the model knows; remove it"
+                f"cannot read {content.name!r}: the model knows none of its characters; remove it"
             )
         vectors = [self._network.vector(*self._inputs(ids)) for ids in chunks]
         pooled = np.array([len(ids) for ids in chunks], np.float32) @ np.stack(vectors)
-        return (Part(directed(pooled, content), attributes={"chunks": len(chunks)}),)
+        return (Part(checked_unit(pooled, content), attributes={"chunks": len(chunks)}),)
 
     def _chunks(self, text: str) -> list[list[int]]:
-        """Return the token ids of each chunk, with those that mark its start and end."""
+        """Return the token ids of each chunk, with the start and end tokens."""
         encoded = self._loaded_tokenizer().encode(text)
         chunks = [encoded, *encoded.overflowing][:MAX_CHUNKS]
         return [chunk.ids for chunk in chunks if not all(chunk.special_tokens_mask)]
@@ -223,7 +226,8 @@ class OnnxTexts(_OnnxExtractor):
                     tokenizer = Tokenizer.from_file(str(self._tokenizer_file))
                 except Exception as error:  # the library raises no narrower class
                     raise BadSetting(
-                        f"{str(self._tokenizer_file)!r} is no tokenizer: {error}; export it again"
+                        f"{str(self._tokenizer_file)!r} is not a tokenizer: {error}; export it "
+                        "again"
                     ) from error
                 tokenizer.no_padding()
                 tokenizer.enable_truncation(self._max_tokens)
@@ -254,10 +258,10 @@ class OnnxTexts(_OnnxExtractor):
 
 
 def _find(path: Path) -> OnnxFile:
-    """Return the model that a path names: the file, or the one in the directory."""
+    """Return the model at a path: the file, or the only one in a directory."""
     if path.is_file():
         return read_onnx(path)
-    for name in _PLACES:
+    for name in _FILE_NAMES:
         if (path / name).is_file():
             return read_onnx(path / name)
     found = sorted([*path.glob("*.onnx"), *path.glob("onnx/*.onnx")])
@@ -291,34 +295,38 @@ def _picture_port(model: OnnxFile) -> Port:
     listed = ", ".join(map(str, model.inputs)) or "none"
     if len(model.inputs) != 1 or not _is_picture(model.inputs[0]):
         raise BadSetting(
-            f"{str(model.path)!r} has the inputs {listed}; one of the shape (n, 3, height, width) "
-            "is needed for pictures"
+            f"{str(model.path)!r} has the inputs {listed}; for pictures it needs a single one of "
+            "the shape (n, 3, height, width)"
         )
     shape = model.inputs[0].shape
     assert shape is not None
     if shape[0] > 1 or (shape[1] not in (0, 3) and shape[3] != 3):
         raise BadSetting(
             f"{str(model.path)!r} takes {listed}, not one RGB picture at a time; export it with a "
-            "free first length and three colours"
+            "free first length and three color channels"
         )
     return model.inputs[0]
 
 
 def _fixed_size(port: Port) -> tuple[int, int] | None:
-    """Return the width and height that an input is fixed to, if it is."""
+    """Return the fixed width and height of an input, or None."""
     assert port.shape is not None
     height, width = port.shape[1:3] if port.shape[3] == 3 else port.shape[2:]
     return (width, height) if width and height else None
 
 
 def _max_tokens(given: Any, folders: Sequence[Path], fixed: int) -> int:
-    """Return how many tokens the model reads at once: as it was told, or as its files tell."""
+    """Return the tokens that the model reads at once: the option, else from its files."""
     if given is not None:
-        return a_count("max_tokens", given, at_most=fixed or _MOST_TOKENS)
-    told = [
+        return count_option("max_tokens", given, at_most=fixed or _MAX_TOKENS)
+    declared = [
         read_config(folders, "sentence_bert_config.json").get("max_seq_length"),
         read_config(folders, "tokenizer_config.json").get("model_max_length"),
         read_config(folders, "config.json").get("max_position_embeddings"),
     ]
-    limits = [int(one) for one in told if isinstance(one, int | float) and 0 < one <= _MOST_TOKENS]
-    return min([*limits[:1], *([fixed] if fixed else [])], default=_USUAL_TOKENS)
+    limits = [
+        int(limit)
+        for limit in declared
+        if isinstance(limit, int | float) and 0 < limit <= _MAX_TOKENS
+    ]
+    return min([*limits[:1], *([fixed] if fixed else [])], default=_DEFAULT_TOKENS)

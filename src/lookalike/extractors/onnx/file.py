@@ -1,7 +1,7 @@
-"""What an ONNX file says of itself, read without a runtime: inputs, outputs, files beside it.
+"""Reads the inputs, outputs and external weight files of an ONNX file, without a runtime.
 
-ONNX is a protocol buffer (onnx/onnx.proto). Only the few fields that are needed are read, and what
-is large is stepped over, so a file of gigabytes takes milliseconds.
+ONNX is a protocol buffer (onnx/onnx.proto). This reads only the fields that are needed and skips
+the large ones, so a file of gigabytes takes milliseconds.
 """
 
 from __future__ import annotations
@@ -25,38 +25,40 @@ _DIMENSION_VALUE = 1
 _ENTRY_KEY, _ENTRY_VALUE = 1, 2
 
 FLOAT, UINT8, INT32, INT64, FLOAT16 = 1, 2, 6, 7, 10
-"""Types of elements, as ONNX numbers them."""
+"""The numbers of element types in ONNX."""
 
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """An input or output; of `shape` None where nothing is told, lengths 0 where they are free."""
+    """An input or output. `shape` is None if it is not declared; a length of 0 is not fixed."""
 
     name: str
     element: int
     shape: tuple[int, ...] | None
 
     def __str__(self) -> str:
-        """Return its name and shape, as for a message."""
-        lengths = "?" if self.shape is None else ", ".join(str(one or "?") for one in self.shape)
+        """Return its name and shape, for a message."""
+        lengths = "?"
+        if self.shape is not None:
+            lengths = ", ".join(str(length or "?") for length in self.shape)
         return f"{self.name} ({lengths})"
 
 
 @dataclass(frozen=True, slots=True)
 class OnnxFile:
-    """The ports of a network, and the files beside it that hold weights."""
+    """The inputs and outputs of a network; `weight_files` hold its external weights."""
 
     path: Path
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
-    beside: tuple[Path, ...]
+    weight_files: tuple[Path, ...]
 
 
 def read_onnx(path: Path) -> OnnxFile:
-    """Return what an ONNX file says of itself.
+    """Return the description of an ONNX file.
 
-    Raises BadSetting for a file that is missing, is no ONNX model, or names weights that are not
-    beside it.
+    Raises BadSetting if the file is missing, is not an ONNX model, or names weight files that are
+    not in its folder.
     """
     try:
         with path.open("rb") as file:
@@ -81,14 +83,14 @@ class _NotAMessage(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class _Message:
-    """A stretch of a file: no view of it, for a file with views cannot be closed."""
+    """A range of a file, not a memoryview of it: a mapped file with views cannot be closed."""
 
     data: mmap.mmap
     start: int
     end: int
 
     def fields(self) -> Iterator[tuple[int, int | _Message]]:
-        """Yield number and value of each field: a number, or what may be a message or a text."""
+        """Yield the number and value of each field: an integer, or a message or text."""
         place = self.start
         while place < self.end:
             key, place = self._varint(place)
@@ -106,28 +108,28 @@ class _Message:
             else:
                 raise _NotAMessage(f"a field has the wire type {wire}")
             if place + size > self.end:
-                raise _NotAMessage("a field is longer than what there is")
+                raise _NotAMessage("a field is longer than the message")
             yield field, _Message(self.data, place, place + size)
             place += size
 
     def messages(self, wanted: int) -> Iterator[_Message]:
-        """Yield the values of one field that are not numbers."""
+        """Yield the values of one field that are messages or texts."""
         for field, value in self.fields():
             if field == wanted and isinstance(value, _Message):
                 yield value
 
     def number(self, wanted: int) -> int:
-        """Return the value of a field that is a number; 0 without it."""
+        """Return the integer value of a field; 0 if it is missing."""
         values = (value for field, value in self.fields() if field == wanted)
         return next((value for value in values if isinstance(value, int)), 0)
 
     def text(self, wanted: int) -> str:
-        """Return the value of a field that is a text; "" without it."""
+        """Return the text value of a field; "" if it is missing."""
         value = next(self.messages(wanted), None)
         return "" if value is None else self.data[value.start : value.end].decode()
 
     def _varint(self, place: int) -> tuple[int, int]:
-        """Return a number of 7 bits a byte, lowest first, and where it ends."""
+        """Return an integer of 7 bits per byte, lowest first, and the offset of its end."""
         number = shift = 0
         while shift < 70 and place < self.end:
             byte = self.data[place]
@@ -144,7 +146,7 @@ def _parsed(path: Path, mapped: mmap.mmap) -> OnnxFile:
         return _model(path, _Message(mapped, 0, len(mapped)))
     except (UnicodeDecodeError, _NotAMessage) as error:
         raise BadSetting(
-            f"{str(path)!r} is no ONNX model, or is cut off ({len(mapped):,} bytes); export it "
+            f"{str(path)!r} is not an ONNX model, or is cut off ({len(mapped):,} bytes); export it "
             "with onnx, or download it again"
         ) from error
 
@@ -153,7 +155,7 @@ def _model(path: Path, model: _Message) -> OnnxFile:
     graph = next(model.messages(_MODEL_GRAPH), None)
     if graph is None:
         raise _NotAMessage("it has no graph")
-    inputs, outputs, weights, beside = [], [], set(), set()
+    inputs, outputs, weights, external = [], [], set(), set()
     for field, value in graph.fields():
         if not isinstance(value, _Message):
             continue
@@ -163,21 +165,23 @@ def _model(path: Path, model: _Message) -> OnnxFile:
             outputs.append(_port(value))
         elif field == _GRAPH_INITIALIZER:
             weights.add(value.text(_TENSOR_NAME))
-            beside |= set(_locations(value))
+            external |= set(_locations(value))
     if not outputs:
         raise _NotAMessage("it has no outputs")
-    asked = tuple(port for port in inputs if port.name not in weights)
-    return OnnxFile(path, asked, tuple(outputs), _beside(path, beside))
+    real_inputs = tuple(port for port in inputs if port.name not in weights)
+    return OnnxFile(path, real_inputs, tuple(outputs), _weight_files(path, external))
 
 
-def _beside(path: Path, names: set[str]) -> tuple[Path, ...]:
+def _weight_files(path: Path, names: set[str]) -> tuple[Path, ...]:
     folder = path.parent.resolve()
     for name in sorted(names):
         file = folder / name
         if ".." in Path(name).parts or Path(name).is_absolute():
             raise BadSetting(f"{str(path)!r} names weights at {name!r}, outside of its directory")
         if not file.is_file():
-            raise BadSetting(f"{str(path)!r} has weights in {name!r}; put that file beside it")
+            raise BadSetting(
+                f"{str(path)!r} has weights in {name!r}; put that file into its folder"
+            )
     return tuple(folder / name for name in sorted(names))
 
 
@@ -188,13 +192,15 @@ def _port(value: _Message) -> Port:
             element = tensor.number(_TENSOR_TYPE_ELEMENT)
             for lengths in tensor.messages(_TENSOR_TYPE_SHAPE):
                 dimensions = lengths.messages(_SHAPE_DIMENSION)
-                known = (one.number(_DIMENSION_VALUE) for one in dimensions)
-                shape = tuple(length if length < 1 << 31 else 0 for length in known)  # -1 is free
+                known = (dimension.number(_DIMENSION_VALUE) for dimension in dimensions)
+                shape = tuple(
+                    length if length < 1 << 31 else 0 for length in known
+                )  # -1: not fixed
     return Port(value.text(_VALUE_NAME), element, shape)
 
 
 def _locations(weight: _Message) -> Iterator[str]:
-    """Yield the name of the file that holds weights, if it is not this one."""
+    """Yield the name of the external file that holds a weight, if there is one."""
     for entry in weight.messages(_TENSOR_EXTERNAL):
         if entry.text(_ENTRY_KEY) == "location":
             yield entry.text(_ENTRY_VALUE)

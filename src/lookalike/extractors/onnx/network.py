@@ -1,4 +1,4 @@
-"""A network in an ONNX file, run on one item at a time: what is taken of it, and how pooled."""
+"""Runs the network of an ONNX file on one item at a time, and pools the chosen output."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession  # has no stubs
 
 POOLINGS = ("cls", "last", "mean", "pooled")
-"""How tokens become one vector: the first, the last, their mean, or as the model does it."""
+"""How to get one vector: the first token, the last, their mean, or the model's own pooling."""
 
 _POOLED_NAMES = ("sentence_embedding", "image_embeds", "text_embeds", "embeddings")
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkOutput:
-    """What is taken of a network: an output, and how its tokens are pooled."""
+    """The output of a network to use, and the pooling of its tokens."""
 
     port: Port
     pooling: str
 
 
 class Network:
-    """A network that is opened when it is first run."""
+    """A network that is opened at its first run."""
 
-    def __init__(self, model: OnnxFile, taken: NetworkOutput, *, threads: int) -> None:
+    def __init__(self, model: OnnxFile, output: NetworkOutput, *, threads: int) -> None:
         self.model = model
-        self.taken = taken
+        self.output = output
         self._threads = threads
         self._session: InferenceSession | None = None
         self._lock = Lock()
@@ -46,12 +46,12 @@ class Network:
     def vector(
         self, inputs: Mapping[str, NDArray[Any]], mask: NDArray[np.int64] | None = None
     ) -> NDArray[np.float32]:
-        """Return one vector (dimension,) for inputs of one item; `mask` (1, n) counts its tokens.
+        """Return one vector (dimension,) for the inputs of one item; `mask` (1, n) is 1 for tokens.
 
-        Raises BadSetting where the model cannot be run on them.
+        Raises BadSetting if the model cannot run on them.
         """
         values = np.asarray(self._run(inputs), np.float32)
-        pooling = self.taken.pooling
+        pooling = self.output.pooling
         if values.ndim == 4:
             return np.asarray(values.mean(axis=(2, 3))[0], np.float32)
         if values.ndim == 3 and pooling != "pooled":
@@ -62,8 +62,9 @@ class Network:
         if values.ndim == 2:
             return np.asarray(values[0], np.float32)
         raise BadSetting(
-            f"the output {self.taken.port.name!r} of {str(self.model.path)!r} has the shape "
-            f"{values.shape}, which {pooling} makes no vector of; name another output or pooling"
+            f"the output {self.output.port.name!r} of {str(self.model.path)!r} has the shape "
+            f"{values.shape}, which {pooling} cannot pool to a vector; give another output or "
+            "pooling"
         )
 
     def _run(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
@@ -78,7 +79,7 @@ class Network:
                 if self._session is None:
                     path = str(self.model.path)
                     self._session = open_session(path, threads=self._threads, wide=True)
-            result: NDArray[Any] = self._session.run([self.taken.port.name], dict(inputs))[0]
+            result: NDArray[Any] = self._session.run([self.output.port.name], dict(inputs))[0]
             return result
         except problems as error:
             raise BadSetting(
@@ -87,38 +88,38 @@ class Network:
             ) from error
 
     def dimension(self, probe: Mapping[str, NDArray[Any]]) -> int:
-        """Return how many numbers a vector has: as the file tells, else by a run on `probe`."""
-        shape = self.taken.port.shape
+        """Return the dimension of the vectors: from the file, else from a run on `probe`."""
+        shape = self.output.port.shape
         if shape is not None and len(shape) in (2, 3, 4):
-            told = shape[1] if len(shape) == 4 else shape[-1]
-            if told:
-                return told
+            declared = shape[1] if len(shape) == 4 else shape[-1]
+            if declared:
+                return declared
         return len(self.vector(probe))
 
 
 def choose_output(model: OnnxFile, kind: str, name: str | None, pooling: str) -> NetworkOutput:
-    """Return what to take: what is named, else what is a vector already, else tokens to pool."""
+    """Return the output to use: the named one, else one that is a vector, else tokens to pool."""
     ports = {port.name: port for port in model.outputs}
     if name is not None and name not in ports:
         listed = ", ".join(map(str, model.outputs))
         raise BadSetting(f"{str(model.path)!r} has no output {name!r}; it has {listed}")
-    usual = "mean" if kind == "text" else "cls"
+    default = "mean" if kind == "text" else "cls"
     tokens = [port for port in model.outputs if port.shape is None or len(port.shape) == 3]
     if name is not None:
-        return NetworkOutput(ports[name], pooling or usual)
+        return NetworkOutput(ports[name], pooling or default)
     if pooling in ("cls", "last", "mean"):
         return NetworkOutput((tokens or model.outputs)[0], pooling)
     wanted = (*_POOLED_NAMES, *(("pooler_output",) if kind == "image" or pooling else ()))
-    named = [ports[one] for one in wanted if one in ports]
+    named = [ports[known] for known in wanted if known in ports]
     vectors = [port for port in model.outputs if port.shape is not None and len(port.shape) == 2]
     if pooling:
         return NetworkOutput((named or vectors or model.outputs)[0], pooling)
-    return NetworkOutput((named or tokens or model.outputs)[0], usual)
+    return NetworkOutput((named or tokens or model.outputs)[0], default)
 
 
-def told_pooling(folders: Sequence[Path]) -> str:
-    """Return the pooling that a directory of sentence-transformers tells, if it does."""
-    config = read_config([one / "1_Pooling" for one in folders], "config.json")
+def declared_pooling(folders: Sequence[Path]) -> str:
+    """Return the pooling that a directory of sentence-transformers declares, or ""."""
+    config = read_config([folder / "1_Pooling" for folder in folders], "config.json")
     keys = {
         "pooling_mode_cls_token": "cls",
         "pooling_mode_mean_tokens": "mean",

@@ -85,7 +85,7 @@ class Cluster:
         """Return the total number of GPUs of the nodes."""
         return int(_ray().cluster_resources().get("GPU", 0))
 
-    def keep(self, value: Any) -> Any:
+    def put(self, value: Any) -> Any:
         """Put a value into Ray's object store once, and return its reference."""
         return _ray().put(value)
 
@@ -139,7 +139,7 @@ class Cluster:
                 yield from batch.to_pylist()
 
     @property
-    def here(self) -> Mapping[str, Any]:
+    def this_node(self) -> Mapping[str, Any]:
         """Return Ray options that place tasks on this machine."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -153,10 +153,10 @@ class Cluster:
         self, needs: Mapping[str, float], extractor: tuple[str, Mapping[str, Any]] | None
     ) -> Mapping[str, Any]:
         ray = _ray()
-        asked = ray.remote(about).options(**needs).remote(extractor)
-        ready, _ = ray.wait([asked], timeout=_FREE_S)
+        reference = ray.remote(about).options(**needs).remote(extractor)
+        ready, _ = ray.wait([reference], timeout=_FREE_S)
         if not ready:
-            ray.cancel(asked, force=True)
+            ray.cancel(reference, force=True)
             raise Conflict(
                 f"the cluster did not have {_described(needs)} free for {_FREE_S:.0f} s (it has "
                 f"{_described(ray.cluster_resources())}, free are "
@@ -164,7 +164,7 @@ class Cluster:
                 "wait for other jobs to end, or add nodes"
             )
         try:
-            found: Mapping[str, Any] = ray.get(asked)
+            found: Mapping[str, Any] = ray.get(reference)
         except ray.exceptions.RayError as error:
             raise Unreachable(
                 f"the nodes of the cluster cannot run Lookalike: {_last_line(error)}; install it "
@@ -195,14 +195,14 @@ def _check_address(address: str | None) -> None:
         return
     if address.startswith("ray://"):
         raise BadSetting(
-            f"{address!r} is for Ray's client, which Ray Data does not work through; run this on a "
+            f"{address!r} is for Ray's client, which Ray Data does not support; run this on a "
             "machine of the cluster, or as a job of it, with --address auto"
         )
     parts = _ADDRESS.fullmatch(address)
     if parts is None:
         raise BadSetting(
-            f"{address!r} is no address of a Ray cluster; give HOST:PORT, as 10.0.0.5:6379, 'auto' "
-            "for the one that this machine belongs to, or 'local' for a new one"
+            f"{address!r} is not the address of a Ray cluster; give HOST:PORT, as 10.0.0.5:6379, "
+            "'auto' for the one that this machine belongs to, or 'local' for a new one"
         )
     host, port = parts["host"].strip("[]"), int(parts["port"])
     try:
@@ -211,13 +211,13 @@ def _check_address(address: str | None) -> None:
             answer = connection.recv(9, socket.MSG_WAITALL)
     except (OSError, OverflowError) as error:
         raise Unreachable(
-            f"no Ray cluster answers at {address}: {error}; `ray status` on its head tells the "
+            f"no Ray cluster answers at {address}: {error}; `ray status` on its head shows the "
             "address, `ray start --head --port=6379` starts one"
         ) from error
     if len(answer) < 9 or answer[3] != _SETTINGS:
         raise Unreachable(
-            f"what answers at {address} is no Ray cluster; give the port of its head, 6379 unless "
-            "told otherwise, and not that of its dashboard (8265) or client (10001)"
+            f"the server at {address} is not the head of a Ray cluster; give the head's port "
+            "(default 6379), not that of the dashboard (8265) or client (10001)"
         )
 
 
@@ -228,7 +228,7 @@ def _connect(ray: Any, address: str | None) -> None:
         )
     except ConnectionError as error:
         raise Unreachable(
-            f"no Ray cluster is there at {address or 'RAY_ADDRESS'!r}: {error}; give the address "
+            f"there is no Ray cluster at {address or 'RAY_ADDRESS'!r}: {error}; give the address "
             "of one, `ray start --head` to start it, or 'local' for one in this process"
         ) from error
     except RuntimeError as error:
@@ -245,19 +245,19 @@ def _quiet_context() -> Iterator[None]:
     from ray.data import DataContext
 
     context = DataContext.get_current()
-    kept = (context.enable_progress_bars, context.max_errored_blocks)
+    before = (context.enable_progress_bars, context.max_errored_blocks)
     context.enable_progress_bars, context.max_errored_blocks = False, -1
     try:
         yield
     finally:
-        context.enable_progress_bars, context.max_errored_blocks = kept
+        context.enable_progress_bars, context.max_errored_blocks = before
 
 
 def _with_stage(data: Any, stage: Stage) -> Any:
     from ray.data import ActorPoolStrategy, TaskPoolStrategy
 
-    as_told = {"batch_size": 1, "batch_format": "pyarrow", **(stage.remote or {})}
-    step = partial(data.map_batches, stage.work, **as_told)
+    options = {"batch_size": 1, "batch_format": "pyarrow", **(stage.remote or {})}
+    step = partial(data.map_batches, stage.work, **options)
     if stage.actors is None:
         return step(fn_args=stage.arguments, compute=TaskPoolStrategy(size=stage.ahead))
     least, most = stage.actors
@@ -269,8 +269,8 @@ def _with_stage(data: Any, stage: Stage) -> Any:
 
 def _described(resources: Mapping[str, float]) -> str:
     names = {"CPU": "CPU", "GPU": "GPU", "num_cpus": "CPU", "num_gpus": "GPU"}
-    told = [f"{resources[key]:g} {name}" for key, name in names.items() if key in resources]
-    return " and ".join(told) or "nothing"
+    parts = [f"{resources[key]:g} {name}" for key, name in names.items() if key in resources]
+    return " and ".join(parts) or "nothing"
 
 
 def _last_line(error: Exception) -> str:

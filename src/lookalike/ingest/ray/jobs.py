@@ -37,18 +37,18 @@ from lookalike.ingest.executors import (
 from lookalike.ingest.ray.cluster import Cluster, Stage
 from lookalike.ingest.ray.node import ExtractActor, Order, carry, result_of, task_to
 
-_OBJECTS_EACH = 4000
+_OBJECTS_PER_CPU = 4000
 """Objects per CPU in a partition: minutes of work, a few MB in memory."""
 
-_MOST_OBJECTS = 50_000
+_MAX_OBJECTS = 50_000
 _BLOCK_TASKS = 8
-_BLOCKS_EACH = 4
+_BLOCKS_PER_CPU = 4
 _TRIES_ALONE = 2
-_MOST_CARRY = 4
+_MAX_READERS = 4
 """The maximum number of processes that read files on this machine: Ray would start one per block.
 """
 
-_Asked = dict[str, PendingObject]
+_Pending = dict[str, PendingObject]
 
 
 class ClusterExecutor:
@@ -67,9 +67,9 @@ class ClusterExecutor:
         self._order = Order(row.extractor, options, space.name, context.blobs, context.max_pixels)
         self._gpu = cluster.check_nodes((row.extractor, options))
         self._actors = cluster.gpus if self._gpu else cluster.cpus
-        self._room = min(_MOST_OBJECTS, _OBJECTS_EACH * self._actors)
-        self._waiting: _Asked = {}
-        self._again: deque[Task] = deque()
+        self._room = min(_MAX_OBJECTS, _OBJECTS_PER_CPU * self._actors)
+        self._waiting: _Pending = {}
+        self._retries: deque[Task] = deque()
         self._failed: set[str] = set()
         self._job: Generator[Results] | None = None
 
@@ -82,17 +82,17 @@ class ClusterExecutor:
         """Add tasks to the next partition; contents that failed for one object are retried here."""
         for task in tasks:
             if any(one.content in self._failed for one in task):
-                self._again.append(task)
+                self._retries.append(task)
             else:
                 self._waiting |= {one.content: one for one in task}
 
     def results(self) -> Results:
         """Wait for results of the running job; start one if none runs."""
-        if self._again:
-            return self._context.here(self._again.popleft())
+        if self._retries:
+            return self._context.extract_locally(self._retries.popleft())
         if self._job is None:
-            asked, self._waiting = self._waiting, {}
-            self._job = self._done(asked)
+            pending, self._waiting = self._waiting, {}
+            self._job = self._done(pending)
         results = next(self._job, None)
         if results is None:
             self._job = None
@@ -108,47 +108,47 @@ class ClusterExecutor:
         """End the running job, if any."""
         self.drop()
 
-    def _done(self, asked: _Asked) -> Generator[Results]:
-        unread: _Asked = {}
-        yield from self._pass(asked, unread, carries=self._carries)
+    def _done(self, pending: _Pending) -> Generator[Results]:
+        unread: _Pending = {}
+        yield from self._pass(pending, unread, carries=self._carries)
         if unread:
             count = len(unread)
             yield from self._pass(unread, {}, carries=True)
             self._carries = self._carries or count > len(unread)
-            asked |= unread
-        if asked:
-            yield from self._pass(asked, {}, carries=True, alone=True)
+            pending |= unread
+        if pending:
+            yield from self._pass(pending, {}, carries=True, alone=True)
         reason = (
             f"the process that extracted it ended before it was done, {_TRIES_ALONE + 1} times: it "
-            "may need more memory than a node has, or make a library fail; look at it, or remove it"
+            "may need more memory than a node has, or crash a library; check it, or remove it"
         )
-        yield [(content, Done((), reason)) for content in asked]
+        yield [(content, Done((), reason)) for content in pending]
 
     def _pass(
-        self, asked: _Asked, unread: _Asked, *, carries: bool, alone: bool = False
+        self, pending: _Pending, unread: _Pending, *, carries: bool, alone: bool = False
     ) -> Iterator[Results]:
-        """Extract the objects in `asked`; remove those that are done or moved to `unread`."""
-        every = list(asked.values())
+        """Extract the objects in `pending`; remove those that are done or moved to `unread`."""
+        every = list(pending.values())
         tasks = [[one] for one in every] if alone else tasks_of(every)
         rows = [{"task": task_to(task)} for task in tasks]
         blocks = len(rows)
         if not alone:
-            blocks = max(len(rows) // _BLOCK_TASKS, _BLOCKS_EACH * self._actors)
+            blocks = max(len(rows) // _BLOCK_TASKS, _BLOCKS_PER_CPU * self._actors)
         for row in self._cluster.rows(rows, self._stages(carries, alone), blocks=blocks):
             if row["trouble"] is not None:
                 kind = StoreUnreachable if row["unread"] else Conflict
                 raise kind(f"a node of the cluster cannot extract: {row['trouble']}")
             content = row["content"]
-            one = asked.get(content)
+            one = pending.get(content)
             if one is None:
                 continue
-            del asked[content]
+            del pending[content]
             if row["unread"] and not carries:
                 unread[content] = one
                 continue
             done, views = result_of(row)
             if done.error is None:
-                self._context.keep(one, done, views)
+                self._context.keep_views(one, done, views)
             else:
                 self._failed.add(content)
             yield [(content, done)]
@@ -164,8 +164,11 @@ class ClusterExecutor:
         actors = Stage(ExtractActor, (self._order,), (1, self._actors), ahead, remote)
         if not carries:
             return [actors]
-        here = min(_MOST_CARRY, self._cluster.cpus)
-        return [Stage(carry, (self._context.blobs,), None, here, self._cluster.here), actors]
+        readers = min(_MAX_READERS, self._cluster.cpus)
+        return [
+            Stage(carry, (self._context.blobs,), None, readers, self._cluster.this_node),
+            actors,
+        ]
 
 
 # --- neighbour lists, block by block -------------------------------------------------------------
@@ -189,17 +192,17 @@ def lists_on(
     cells are in the same block. Raises Conflict if a block failed.
     """
     cluster.check_nodes()
-    kept, every = cluster.keep(rows), np.arange(len(rows))
+    reference, every = cluster.put(rows), np.arange(len(rows))
     if len(rows) <= exact_items:
         near, cosines = _joined(
-            cluster, _NeighbourSearch, (kept, None, count), every, "near", "cosines"
+            cluster, _NeighbourSearch, (reference, None, count), every, "near", "cosines"
         )
         return near, cosines
-    cells = cluster.keep(Cells(rows))
-    (tried,) = _joined(cluster, _CellSearch, (kept, cells), every, "tried")
-    together = np.argsort(tried[:, 0], kind="stable")
-    arguments = (kept, cluster.keep(tried), count)
-    near, cosines = _joined(cluster, _NeighbourSearch, arguments, together, "near", "cosines")
+    cells = cluster.put(Cells(rows))
+    (tried,) = _joined(cluster, _CellSearch, (reference, cells), every, "tried")
+    by_cell = np.argsort(tried[:, 0], kind="stable")
+    arguments = (reference, cluster.put(tried), count)
+    near, cosines = _joined(cluster, _NeighbourSearch, arguments, by_cell, "near", "cosines")
     return near, cosines
 
 
@@ -207,23 +210,23 @@ class _CellSearch:
     """An actor that returns the cells to compare rows with."""
 
     def __init__(self, rows: Any, cells: Any) -> None:
-        self._rows, self._cells = _got(rows, cells)
+        self._rows, self._cells = _from_store(rows, cells)
 
     def __call__(self, batch: Any) -> Iterator[Any]:
-        for number, some in _blocks(batch):
-            yield _table(number, {"tried": self._cells.tried(self._rows[some])})
+        for number, places in _blocks(batch):
+            yield _table(number, {"tried": self._cells.tried(self._rows[places])})
 
 
 class _NeighbourSearch:
     """An actor that finds the neighbours of rows."""
 
     def __init__(self, rows: Any, tried: Any, count: int) -> None:
-        self._rows, self._tried = _got(rows, tried)
+        self._rows, self._tried = _from_store(rows, tried)
         self._count = count
 
     def __call__(self, batch: Any) -> Iterator[Any]:
-        for number, some in _blocks(batch):
-            near, cosines = lists_of(some, self._rows, self._count, self._tried)
+        for number, places in _blocks(batch):
+            near, cosines = lists_of(places, self._rows, self._count, self._tried)
             yield _table(number, {"near": near, "cosines": cosines})
 
 
@@ -231,9 +234,9 @@ def _joined(
     cluster: Cluster, work: type, arguments: tuple[Any, ...], order: Places, *names: str
 ) -> list[Any]:
     """Return arrays (n, …) by `names`; actors compute them for blocks of `order`."""
-    pieces = max(_BLOCKS_EACH * cluster.cpus, -(-len(order) // _BLOCK_ROWS))
+    pieces = max(_BLOCKS_PER_CPU * cluster.cpus, -(-len(order) // _BLOCK_ROWS))
     blocks = [block for block in np.array_split(order, pieces) if len(block)]
-    rows = [{"block": number, "places": one.tobytes()} for number, one in enumerate(blocks)]
+    rows = [{"block": number, "places": block.tobytes()} for number, block in enumerate(blocks)]
     stage = Stage(work, arguments, (1, min(cluster.cpus, len(blocks))), remote=_REMOTE)
     made: dict[str, Any] = {}
     left = set(range(len(blocks)))
@@ -253,10 +256,10 @@ def _joined(
     return [made[name] for name in names]
 
 
-def _got(*references: Any) -> Any:
+def _from_store(*references: Any) -> Any:
     import ray
 
-    return [None if one is None else ray.get(one) for one in references]
+    return [None if reference is None else ray.get(reference) for reference in references]
 
 
 def _blocks(batch: Any) -> Iterator[tuple[int, Places]]:
@@ -280,7 +283,7 @@ def _table(number: int, arrays: Mapping[str, Any]) -> Any:
 
 # --- the engine `ray` ----------------------------------------------------------------------------
 
-HERE, RAY = "threads", "ray"
+THREADS, RAY = "threads", "ray"
 """The engines: threads of this process, or a Ray cluster."""
 
 
@@ -300,8 +303,8 @@ class RayEngine:
 
         See `graph.neighbours`.
         """
-        where = partial(lists_on, self._cluster) if self._is_open else neighbour_lists
-        return where(rows, count)
+        search = partial(lists_on, self._cluster) if self._is_open else neighbour_lists
+        return search(rows, count)
 
     def executor(self, context: ExecutorContext) -> Executor:
         """Return an executor for a collection."""
@@ -315,12 +318,12 @@ def engine_at(engine: str, address: str | None) -> Iterator[RayEngine | None]:
     Raises BadSetting for another name, or an address without an engine that needs one;
     MissingExtra; Unreachable.
     """
-    if engine not in (HERE, RAY):
-        raise BadSetting(f"there is no engine {engine!r}; give {HERE!r} or {RAY!r}")
-    if engine == HERE:
+    if engine not in (THREADS, RAY):
+        raise BadSetting(f"there is no engine {engine!r}; give {THREADS!r} or {RAY!r}")
+    if engine == THREADS:
         if address is not None:
             raise BadSetting(f"the address {address!r} needs an engine; give engine {RAY!r}, too")
         yield None
         return
-    with Cluster(address) as cluster, closing(RayEngine(cluster)) as ours:
-        yield ours
+    with Cluster(address) as cluster, closing(RayEngine(cluster)) as ray_engine:
+        yield ray_engine

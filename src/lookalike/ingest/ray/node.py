@@ -23,9 +23,9 @@ from lookalike.extractors.registry import build_extractor
 from lookalike.ingest.executors import Done, PendingObject, Task, View, read_pending
 from lookalike.model import Blob
 
-_ELSEWHERE = ("s3:", "s3a:", "gs:", "gcs:", "http:", "https:", "data:")
-_TEXTS = ("content", "parts", "refused", "views", "error", "trouble")
-_BYTES = ("vectors", "pictures")
+_REMOTE_SCHEMES = ("s3:", "s3a:", "gs:", "gcs:", "http:", "https:", "data:")
+_TEXT_COLUMNS = ("content", "parts", "refused", "views", "error", "trouble")
+_BINARY_COLUMNS = ("vectors", "pictures")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def carry(batch: Any, blobs: Blobs) -> Any:
     carried, index = bytearray(), dict[str, Any]()
     for one in task_from(task):
         for blob in _blobs_of(one):
-            if blob.uri.startswith(_ELSEWHERE) or blob.sha256 in index:
+            if blob.uri.startswith(_REMOTE_SCHEMES) or blob.sha256 in index:
                 continue
             try:
                 data = blobs.read(blob)
@@ -97,20 +97,20 @@ class ExtractActor:
     def __call__(self, batch: Any) -> Iterator[Any]:
         """Yield the result rows for rows of tasks, one table per task."""
         for row in batch.to_pylist():
-            task, there = task_from(row["task"]), json.loads(row.get("index") or "{}")
-            reading = _Reading(self._order.blobs, there, row.get("carried") or b"")
+            task, index = task_from(row["task"]), json.loads(row.get("index") or "{}")
+            reading = _Reading(self._order.blobs, index, row.get("carried") or b"")
             try:
-                yield _table(list(self._rows(task, self._built(), reading)))
+                yield _table(list(self._rows(task, self._loaded_extractor(), reading)))
             except MemoryError:
                 raise  # Ray retries, then each object is tried alone
             except LookalikeError as error:
-                waits = isinstance(error, StoreError)
-                yield _table([_row(one, trouble=str(error), unread=waits) for one in task])
+                temporary = isinstance(error, StoreError)
+                yield _table([_row(one, trouble=str(error), unread=temporary) for one in task])
             except Exception as error:  # Ray would hide the reason
                 trouble = f"{type(error).__name__}: {error}"
                 yield _table([_row(one, trouble=trouble) for one in task])
 
-    def _built(self) -> Extractor:
+    def _loaded_extractor(self) -> Extractor:
         if self._extractor is None:
             order = self._order
             extractor = build_extractor(order.extractor, order.options)
@@ -129,7 +129,7 @@ class ExtractActor:
         for one in task:
             try:
                 content = read_pending(one, extractor, reading.read, self._order.max_pixels)
-            except _Unread as error:
+            except _NotOnThisNode as error:
                 yield _row(one, error=str(error), unread=True)
             except BadContent as error:
                 yield _row(one, error=str(error))
@@ -145,11 +145,11 @@ class ExtractActor:
 
 def result_of(row: Mapping[str, Any]) -> tuple[Done, list[View]]:
     """Return the result and the views in a row of `ExtractActor`."""
-    told = json.loads(row["parts"])
-    vectors = np.split(np.frombuffer(row["vectors"], "<f4"), max(len(told), 1))
+    described = json.loads(row["parts"])
+    vectors = np.split(np.frombuffer(row["vectors"], "<f4"), max(len(described), 1))
     parts = tuple(
         Part(vector, key, attributes)
-        for vector, (key, attributes) in zip(vectors, told, strict=False)
+        for vector, (key, attributes) in zip(vectors, described, strict=False)
     )
     views, start = [], 0
     for place, view, size in json.loads(row["views"]):
@@ -158,8 +158,8 @@ def result_of(row: Mapping[str, Any]) -> tuple[Done, list[View]]:
     return Done(parts, row["error"], json.loads(row["refused"])), views
 
 
-class _Unread(BadContent):
-    """A file is not on this node; it may be on another."""
+class _NotOnThisNode(BadContent):
+    """The file is not on this node; it may be on another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +179,9 @@ class _Reading:
         try:
             return self.blobs.read(blob)
         except BadContent as error:
-            if blob.uri.startswith(_ELSEWHERE):
+            if blob.uri.startswith(_REMOTE_SCHEMES):
                 raise
-            raise _Unread(str(error)) from error
+            raise _NotOnThisNode(str(error)) from error
 
 
 def _row(
@@ -211,8 +211,8 @@ def _row(
 def _views(content: Content, parts: Sequence[Part]) -> Iterator[View]:
     """Yield small pictures for people: of each part, then of the whole."""
     for place, part in enumerate(parts):
-        if (shown := part_view(content, part)) is not None:
-            view, picture = shown
+        if (named := part_view(content, part)) is not None:
+            view, picture = named
             yield View(place, view, thumbnail(picture))
     if is_picture(content):
         yield View(-1, "", thumbnail(content.picture()))
@@ -222,8 +222,8 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Any:
     import pyarrow
 
     kinds = {
-        **dict.fromkeys(_TEXTS, pyarrow.string()),
-        **dict.fromkeys(_BYTES, pyarrow.large_binary()),
+        **dict.fromkeys(_TEXT_COLUMNS, pyarrow.string()),
+        **dict.fromkeys(_BINARY_COLUMNS, pyarrow.large_binary()),
         "unread": pyarrow.bool_(),
     }
     columns = {
@@ -238,16 +238,16 @@ def _blobs_of(one: PendingObject) -> list[Blob]:
 
 def _pending_to(one: PendingObject) -> dict[str, Any]:
     assert one.blob is not None
-    told: dict[str, Any] = {"pk": one.pk, "name": one.name, "blob": asdict(one.blob)}
+    values: dict[str, Any] = {"pk": one.pk, "name": one.name, "blob": asdict(one.blob)}
     if one.regions is not None:
-        told["regions"] = one.regions
+        values["regions"] = one.regions
     if one.beside:
-        told["beside"] = {name: blob and asdict(blob) for name, blob in one.beside.items()}
-    return told
+        values["beside"] = {name: blob and asdict(blob) for name, blob in one.beside.items()}
+    return values
 
 
-def _pending_from(told: Mapping[str, Any]) -> PendingObject:
-    beside = {name: blob and Blob(**blob) for name, blob in told.get("beside", {}).items()}
-    metadata = {REGIONS: told["regions"]} if "regions" in told else {}
-    blob = Blob(**told["blob"])
-    return PendingObject(told["pk"], "", told["name"], metadata, blob, (), False, beside)
+def _pending_from(values: Mapping[str, Any]) -> PendingObject:
+    beside = {name: blob and Blob(**blob) for name, blob in values.get("beside", {}).items()}
+    metadata = {REGIONS: values["regions"]} if "regions" in values else {}
+    blob = Blob(**values["blob"])
+    return PendingObject(values["pk"], "", values["name"], metadata, blob, (), False, beside)

@@ -1,4 +1,4 @@
-"""A collection of an open store: its name, its fields, and the steps that all its verbs share."""
+"""A collection of an open store: its name, its label fields, and helpers that its verbs share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lookalike.stores.base import Snapshot, one_of
 
 
 class CollectionBase:
-    """What each group of verbs stands on."""
+    """Base class of each group of verbs: an open store and the row of one collection."""
 
     def __init__(self, runtime: Runtime, row: CollectionRow) -> None:
         self._runtime = runtime
@@ -36,14 +36,14 @@ class CollectionBase:
     @property
     @verb("read")
     def fields(self) -> tuple[str, ...]:
-        """Return the names of the label fields, the first one first."""
+        """Return the names of the label fields, the collection's first field first."""
         with self._runtime.store.read() as snapshot:
             return tuple(field.name for field in fields_of(snapshot, self._row.pk))
 
     @property
     @verb("read")
     def extractor(self) -> str:
-        """Return the full name of what makes its documents."""
+        """Return the full name of the extractor that makes the documents."""
         return self._row.extractor
 
     def __repr__(self) -> str:
@@ -51,31 +51,31 @@ class CollectionBase:
 
     @verb("read", name="size")
     def __len__(self) -> int:
-        """Return how many documents there are."""
+        """Return the number of documents."""
         with self._runtime.store.read() as snapshot:
             return reports.count_documents(snapshot, self._row.pk)
 
     def _operate(
-        self, kind: str, actor: str, op_id: str = "", *asked: Any
+        self, kind: str, actor: str, op_id: str = "", *arguments: Any
     ) -> AbstractContextManager[Running]:
         actor = actor or self._runtime.actor
-        request = Request.of(op_id, self._row.pk, kind, *asked)
+        request = Request.of(op_id, self._row.pk, kind, *arguments)
         return self._runtime.operations.operate(self._row.pk, kind, actor, request)
 
     def _field(self, snapshot: Snapshot, name: str | None) -> FieldRow:
         return self._fields_first(snapshot, name)[0]
 
     def _fields_first(self, snapshot: Snapshot, name: str | None) -> list[FieldRow]:
-        """Return all fields, the one of that name first; None leaves the order as it is."""
+        """Return all fields, the field `name` first; None keeps their order."""
         fields = fields_of(snapshot, self._row.pk)
         for field in fields:
             if name is None or field.name == name:
                 return [field, *(other for other in fields if other is not field)]
         if name is None:
-            raise Conflict(f"{self.name!r} has no label field yet; give it one with add_taxonomy")
+            raise Conflict(f"{self.name!r} has no label field yet; add one with add_taxonomy")
         raise NotFound.named("label field", name, [field.name for field in fields])
 
-    def _chosen(
+    def _document_query(
         self,
         snapshot: Snapshot,
         field: FieldRow,

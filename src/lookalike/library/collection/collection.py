@@ -1,4 +1,4 @@
-"""The verbs: what a person does with a collection."""
+"""`Collection`: the verbs that add items, label documents and decide them."""
 
 from __future__ import annotations
 
@@ -17,30 +17,37 @@ from lookalike.ingest.items import Tally
 from lookalike.ingest.ray.jobs import engine_at
 from lookalike.labels import check_label
 from lookalike.library import declared_labels, forget
-from lookalike.library.collection import labels as answering
-from lookalike.library.collection import labels as importing
-from lookalike.library.collection.experiments import Trying
-from lookalike.library.collection.history import Travelling
+from lookalike.library.collection.experiments import ExperimentVerbs
+from lookalike.library.collection.history import HistoryVerbs
 from lookalike.library.collection.items import (
     add_vectors,
     extract_free,
     extract_to_the_end,
     register,
 )
-from lookalike.library.collection.label_tree import Shaping
-from lookalike.library.collection.promotion import Promoting
-from lookalike.library.collection.quality import Trusting
-from lookalike.library.collection.read import Telling
-from lookalike.library.metadata import Sync, redrawn
+from lookalike.library.collection.label_tree import LabelTreeVerbs
+from lookalike.library.collection.labels import (
+    check_amendable,
+    check_fresh,
+    imported_statements,
+    label_statements,
+    rejection_statements,
+)
+from lookalike.library.collection.promotion import PromotionVerbs
+from lookalike.library.collection.quality import QualityVerbs
+from lookalike.library.collection.read import ReadVerbs
+from lookalike.library.metadata import Sync, changed_regions
 from lookalike.library.verb import verb
 from lookalike.model import ANY, Added, Changed, EventKind, Origin, Progress, quiet
 from lookalike.stores.base import Snapshot
 
 
-class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
-    """One collection of a store. `lookalike.open(…).labeler(…)` gives one."""
+class Collection(
+    PromotionVerbs, LabelTreeVerbs, HistoryVerbs, ExperimentVerbs, QualityVerbs, ReadVerbs
+):
+    """One collection of a store. `lookalike.open(…).labeler(…)` returns one."""
 
-    # --- bring in -------------------------------------------------------------------------------
+    # --- add ------------------------------------------------------------------------------------
 
     @verb("label", route=False)
     def add(
@@ -55,16 +62,16 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         engine: str = "threads",
         address: str | None = None,
     ) -> Added:
-        """Bring items in: extract them and decide them. What is here already stays as it is.
+        """Add items: extract them and decide their labels. Items that exist already do not change.
 
         `source` is a folder, a file, a URL, bytes, a picture, an array, a row, a DataFrame or a
-        list of these. `vectors` (n, d) brings vectors instead, for a `passthrough` collection.
-        `ids` become the documents' ids; `metadata` is one mapping for all, or one each. `copy`
-        keeps the bytes in the store instead of a reference. `progress(done, total)` is called as
-        objects are finished. Interrupted, the same call resumes. What other processes are at is
-        waited for: at the end all of it is there. `engine` says who extracts, as in `extract`.
+        list of these. `vectors` (n, d) adds vectors instead, to a `passthrough` collection. `ids`
+        become the documents' ids; `metadata` is one mapping for all items, or one for each. `copy`
+        stores the bytes instead of a link to them. It calls `progress(done, total)` after each
+        object, and waits for objects that other processes extract: all are there when it returns.
+        If interrupted, the same call resumes. `engine` selects what extracts, as in `extract`.
 
-        Raises BadInput for a source with nothing in it; one bad object only fails itself.
+        Raises BadInput for an empty source; an object that cannot be extracted fails alone.
         """
         tally = Tally()
         if vectors is not None:
@@ -74,8 +81,8 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
                 raise BadInput("nothing to add: give a source, or vectors=…")
             stream = items(source, ids=ids, metadata=metadata)
             register(self._runtime, self._row, stream, tally, copy=copy)
-            with engine_at(engine, address) as there:
-                extract_to_the_end(self._runtime, self._row, tally, progress, there)
+            with engine_at(engine, address) as chosen:
+                extract_to_the_end(self._runtime, self._row, tally, progress, chosen)
         return Added(
             added=tally.added,
             changed=tally.changed,
@@ -95,14 +102,14 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         engine: str = "threads",
         address: str | None = None,
     ) -> None:
-        """Extract what waits in this collection, also what an interrupted run left.
+        """Extract the objects that wait in this collection, also those an interrupted run left.
 
-        With the `engine` "ray" a Ray cluster extracts: the one at `address`, or that Ray finds.
+        With `engine="ray"` a Ray cluster extracts: the cluster at `address`, or one that Ray finds.
         """
-        with engine_at(engine, address) as there:
-            extract_free(self._runtime, self._row, tally or Tally(), progress, there)
+        with engine_at(engine, address) as chosen:
+            extract_free(self._runtime, self._row, tally or Tally(), progress, chosen)
 
-    # --- say ------------------------------------------------------------------------------------
+    # --- label ----------------------------------------------------------------------------------
 
     @verb("label")
     @idempotent
@@ -117,34 +124,32 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         op_id: str = "",
         revisions: Mapping[str, int] | None = None,
     ) -> Changed:
-        """Label documents, as a person: id → label. None takes back what the person said.
+        """Label documents, as a person: id → label. None removes the person's label or answer.
 
-        All decisions that this changes are made in the same transaction; the answer tells them.
-        An operation that was given an `op_id` is done once, however often it is asked for. Raises
-        Stale where another person said something else of a document since the revision that
-        `revisions` gives, by id; what the machine decided since then does not matter.
-        `asked` tells that the queue had asked: what a clever queue chose is no random sample, so
-        such labels vote, but only a whole check tells from them how sure to be. Another name of a
-        label means that label, as `renamed` tells. Raises BadInput for one that is retired, and for
-        one that is not in a closed set, unless `new_labels` adds it.
+        The same transaction decides all documents that this affects; the result counts them. A
+        repeated call with the same `op_id` changes nothing. `revisions` gives the revision at which
+        the caller saw a document, by id: raises Stale if another person answered differently since
+        then; automatic decisions since then do not matter. `asked` marks answers to questions of
+        the queue: these labels become references, but calibration uses them only as part of a
+        complete check, because the queue does not sample at random. An alias means its label;
+        `renamed` in the result shows which. Raises BadInput for a retired label, and for a label
+        outside a closed set, unless `new_labels` adds it.
         """
         checked = {
             id: None if label is None else check_label(label) for id, label in labels.items()
         }
-        asks = (checked, *([True] if new_labels else []))
-        with self._operate("label", actor, op_id, field, *asks) as running:
+        arguments = (checked, *([True] if new_labels else []))
+        with self._operate("label", actor, op_id, field, *arguments) as running:
             chosen = self._field(running.txn, field)
             pks = self._pks(running.txn, list(checked))
-            answering.check_fresh(
-                running.txn, pks, revisions or {}, {chosen.pk: checked}, running.actor
-            )
+            check_fresh(running.txn, pks, revisions or {}, {chosen.pk: checked}, running.actor)
             if new_labels:
                 declared_labels.add_new(self._runtime.operations, running, chosen, checked.values())
-            said = answering.labelled(
+            statements = label_statements(
                 running.txn, chosen.pk, pks, checked, asked=asked, actor=running.actor
             )
-            running.by_person = len(said)
-            self._runtime.operations.append(running, chosen.pk, said)
+            running.by_person = len(statements)
+            self._runtime.operations.append(running, chosen.pk, statements)
         return running.changed()
 
     @verb("label", client=False)
@@ -157,23 +162,21 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         op_id: str = "",
         revisions: Mapping[str, int] | None = None,
     ) -> Changed:
-        """Change metadata of documents, by id; a label field's value is a person's label, or None.
+        """Change metadata of documents, by id; a label field takes a person's label, or None.
 
-        A label stays with the document; what else is said of a whole item is said of its object.
-        None takes back what was said, and refuses what the machine says. Raises Stale for a
-        document that changed since the revision that `revisions` gives, by id; for a label only
-        where another person said something else since then.
+        A label is stored with the document; other metadata of a whole item with its object. None
+        removes a person's label, and rejects an automatic one. Raises Stale for a document that
+        changed since its revision in `revisions`, by id; for a label only if another person
+        answered differently since then.
         """
-        checked = {id: json_values(one) for id, one in changes.items()}
+        checked = {id: json_values(change) for id, change in changes.items()}
         with self._operate("label", actor, op_id, checked) as running:
             pks = self._pks(running.txn, list(checked))
-            fields = {one.name: one.pk for one in fields_of(running.txn, self._row.pk)}
-            answering.check_amendable(
-                running.txn, fields, pks, checked, revisions or {}, running.actor
-            )
+            fields = {row.name: row.pk for row in fields_of(running.txn, self._row.pk)}
+            check_amendable(running.txn, fields, pks, checked, revisions or {}, running.actor)
             sync = Sync(self._runtime.operations, running)
-            sync.documents(self._row, {pks[id]: one for id, one in checked.items()})
-            sync.say()
+            sync.documents(self._row, {pks[id]: change for id, change in checked.items()})
+            sync.append()
         return running.changed()
 
     @verb("label")
@@ -185,17 +188,17 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         actor: str = "",
         op_id: str = "",
     ) -> Changed:
-        """Draw, move or take away regions of objects, by the object's id and the region's.
+        """Draw, move or remove regions of objects, by the object's id and the region's.
 
-        A box is [left, top, width, height] in pixels of the upright picture; None takes a region
-        away, with its document and label. The other regions stay as they are, labels too; what the
-        detector had proposed becomes the person's own. Raises BadInput for a box that is none, or a
-        collection without regions; NotFound.
+        A box is [left, top, width, height] in pixels of the upright picture; None removes a region
+        with its document and label. The other regions of the picture keep their labels; those that
+        the detector proposed count as the person's from then on. Raises BadInput for an invalid box
+        or a collection without regions; NotFound.
         """
         with self._operate("draw", actor, op_id, regions) as running:
             sync = Sync(self._runtime.operations, running)
-            sync.objects(redrawn(running.txn, self._row, regions))
-            sync.say()
+            sync.objects(changed_regions(running.txn, self._row, regions))
+            sync.append()
         self.extract()
         return running.changed()
 
@@ -209,17 +212,17 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         actor: str = "",
         op_id: str = "",
     ) -> Changed:
-        """Say "not this": id → label, or None for the label in force or, without one, suggested.
+        """Reject labels: id → label, or None for the document's label or else its suggestion.
 
-        It is remembered: no later run proposes that label for that document again.
+        No later run gives or suggests a rejected label for that document again.
         """
         with self._operate("reject", actor, op_id, field, rejections) as running:
             chosen = self._field(running.txn, field)
             pks = self._pks(running.txn, list(rejections))
-            shown = {one.id: one for one in self._by_pk(running.txn, pks.values(), chosen)}
-            said = answering.rejected(pks, shown, rejections)
-            running.by_person = len(said)
-            self._runtime.operations.append(running, chosen.pk, said)
+            documents = {one.id: one for one in self._by_pk(running.txn, pks.values(), chosen)}
+            statements = rejection_statements(pks, documents, rejections)
+            running.by_person = len(statements)
+            self._runtime.operations.append(running, chosen.pk, statements)
         return running.changed()
 
     @verb("label")
@@ -232,10 +235,11 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         actor: str = "",
         op_id: str = "",
     ) -> Changed:
-        """Say that documents belong to none of the labels there are.
+        """Mark documents as a new category: no existing label fits them.
 
-        They are not decided any more, until they are labelled, and teach what new things look like.
-        A closed set is open from then on, as `reopened` tells.
+        They are not decided again until a person labels them, and calibration learns from them how
+        items of new categories score. This opens a closed set; `reopened` in the result is then
+        True.
         """
         return self._answer(EventKind.NEW_KIND, list(ids), field, asked, actor, op_id)
 
@@ -249,7 +253,7 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         actor: str = "",
         op_id: str = "",
     ) -> Changed:
-        """Say that a person cannot tell what documents are: the queue asks no more about them."""
+        """Record that a person cannot tell the label of documents; the queue skips them."""
         return self._answer(EventKind.CANNOT_TELL, list(ids), field, asked, actor, op_id)
 
     @verb("admin", client=False)
@@ -266,26 +270,27 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         actor: str = "",
         op_id: str = "",
     ) -> Changed:
-        """Take labels from rows that name documents by `id`, `sha256` or `file_name`.
+        """Import labels from rows that name documents by `id`, `sha256` or `file_name`.
 
         `rows` are mappings, or a DataFrame of pandas or polars, a table of Arrow, or a
         `datasets.Dataset`.
 
-        With `origin` human they count as said by the person. Trusted labels vote; they never
-        overwrite a person's. With `trusted` off, and for rows whose `label_source` is `auto`, they
-        are suggestions only. `refused` in the answer says which rows were not taken, and why.
+        With `origin` human they count as the actor's own labels. Trusted labels become references;
+        they never overwrite a person's. With `trusted=False`, and for rows whose `label_source` is
+        `auto`, they are suggestions only. `refused` in the result gives the reason for each row
+        that was not imported.
 
-        `asked` tells that the rows are a check sheet given back by a person: see `label`. Then a
-        row without a label says that the label in its column `shown` is wrong, and a row is not
-        taken whose document was answered otherwise, or has another content, since it was shown.
+        With `asked` the rows are a check sheet that a person filled in: see `label`. Then a row
+        without a label rejects the label in its column `shown`. A row is refused if its document
+        got another answer or other content since the sheet was written.
         """
         if asked and origin is not Origin.HUMAN:
-            raise BadInput("only a person answers what was asked: say origin='human', too")
+            raise BadInput("asked=True marks a person's answers: give origin='human' as well")
         given = list(frame_rows(rows) if is_frame(rows) else rows)
         request = (field, label_column, origin, trusted, given, *([asked] if asked else []))
         with self._operate("import", actor, op_id, *request) as running:
             chosen = self._field(running.txn, field)
-            said, refused = importing.read_labels(
+            statements, refused = imported_statements(
                 running.txn,
                 self._row.pk,
                 chosen,
@@ -296,9 +301,9 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
                 asked=asked,
                 actor=running.actor,
             )
-            running.by_person = len(said)
+            running.by_person = len(statements)
             running.refused |= refused
-            self._runtime.operations.append(running, chosen.pk, said)
+            self._runtime.operations.append(running, chosen.pk, statements)
         return running.changed()
 
     # --- decide ---------------------------------------------------------------------------------
@@ -321,42 +326,42 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         actor: str = "",
         op_id: str = "",
     ) -> Changed:
-        """Decide everything again; change nothing that a person said.
+        """Decide all documents again, with another policy if one is given; keep people's labels.
 
-        With `confidence_threshold` (the policy `threshold`) or `target_precision` (the policy
-        `precision`; `targets` are those of labels that need another one, `{}` takes them back) the
-        field is decided by that from now on, or by parents, too, if `hierarchical`, until undone.
-        `labels` (names, or each with its description) are there from now on; with `closed_set` the
-        labels are all there can be. Raises BadInput where others, or new kinds, are there.
-        `version` names a point, as in `as_of`, whose policy it shall be, with today's references.
-        With the `engine` "ray" the cluster at `address` extracts what waits, and then compares.
+        `confidence_threshold` sets the policy `threshold`, `target_precision` the policy
+        `precision`, until undone; `targets` are target precisions of single labels (`{}` removes
+        them), and `hierarchical` lets the field fall back to parents. `labels` (names, or a mapping
+        name → description) declares labels; `closed_set` allows only those that exist. Raises
+        BadInput if documents have other labels or are marked as a new category. `version` takes the
+        policy of an earlier point, as in `as_of`, with the current references. With `engine="ray"`
+        the cluster at `address` extracts the waiting objects and searches the neighbours.
         """
         policy = (confidence_threshold, target_precision, targets, hierarchical)
-        said = LabelSet.of(labels, closed_set)
-        if version is not None and (policy != (None, None, None, None) or said.is_given):
-            raise BadInput("a version has its policy: give either a version or a policy")
-        asked = [field, *policy, *filter(None, [version, said.run_values()])]
-        then = None if version is None else self._rule_at(field, version)
-        with engine_at(engine, address) as there:
-            if there is not None:
-                extract_to_the_end(self._runtime, self._row, Tally(), quiet, there)
-            find = None if there is None else there.neighbour_lists
-            with self._operate("run", actor, op_id, *asked) as running:
+        label_set = LabelSet.of(labels, closed_set)
+        if version is not None and (policy != (None, None, None, None) or label_set.is_given):
+            raise BadInput("a version has its own policy: give either a version or a policy")
+        arguments = [field, *policy, *filter(None, [version, label_set.run_values()])]
+        past = None if version is None else self._taxonomy_at(field, version)
+        with engine_at(engine, address) as chosen_engine:
+            if chosen_engine is not None:
+                extract_to_the_end(self._runtime, self._row, Tally(), quiet, chosen_engine)
+            find = None if chosen_engine is None else chosen_engine.neighbour_lists
+            with self._operate("run", actor, op_id, *arguments) as running:
                 chosen, operations = self._field(running.txn, field), self._runtime.operations
                 now = chosen.taxonomy
-                own = rule_of(now, *policy, said.closed)
-                after = own if then is None else with_policy_of(now, then)
-                declared_labels.follow(operations, running, chosen, after, said, find)
+                own = rule_of(now, *policy, label_set.closed)
+                after = own if past is None else with_policy_of(now, past)
+                declared_labels.apply_taxonomy(operations, running, chosen, after, label_set, find)
         return running.changed()
 
     @verb("label")
     @idempotent
     def undo(self, operation: str, *, actor: str = "", op_id: str = "") -> Changed:
-        """Take back an operation and everything that labelled itself because of it."""
+        """Undo an operation, with all automatic labels that depend on it."""
         with self._operate("undo", actor, op_id, operation) as running:
             sync = Sync(self._runtime.operations, running)
             sync.restore(self._runtime.operations.undo(running, operation))
-            sync.say()
+            sync.append()
         return running.changed()
 
     @verb("admin")
@@ -372,17 +377,19 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
     ) -> forget.Receipt:
         """Erase documents with their objects, vectors, labels, copies and thumbnails, for good.
 
-        The user's own files stay. What their labels had caused is decided again. With `only_parts`
-        an object of which something else is left stays, such as a photo with other faces; no later
-        extraction of the same content brings back what was forgotten. `label` instead of `ids`
-        forgets in this way all that has the label, whoever gave it, and who was said not to be it.
+        The user's own files stay. Documents that depended on the erased labels are decided again.
+        With `only_parts` an object stays that has other parts, such as a photo with other faces;
+        extracting the same content later does not recreate the erased parts. `label` instead of
+        `ids` erases in this way every document with the label, whoever gave it, and the rejections
+        of the label.
         """
         if (ids is None) == (label is None):
-            raise BadInput("say what to forget: ids or label=…, and not both")
+            raise BadInput("give the documents to forget: either ids or label=…")
         named = None if ids is None else list(ids)
-        asked = [named] if label is None and not only_parts else [named, label, only_parts, field]
+        by_ids = label is None and not only_parts
+        arguments = [named] if by_ids else [named, label, only_parts, field]
         try:
-            with self._operate("forget", actor, op_id, *asked) as running:
+            with self._operate("forget", actor, op_id, *arguments) as running:
                 pks = self._forgettable(running.txn, named, label, field)
                 if only_parts or label is not None:
                     forget.forget_parts(self._runtime, running, pks)
@@ -408,9 +415,9 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         with self._operate(kind.value, actor, op_id, field, ids) as running:
             chosen = self._field(running.txn, field)
             pks = self._pks(running.txn, ids)
-            said = [LabelStatement(pk, kind, None, Origin.HUMAN, asked) for pk in pks.values()]
-            running.by_person = len(said)
-            self._runtime.operations.append(running, chosen.pk, said)
+            answers = [LabelStatement(pk, kind, None, Origin.HUMAN, asked) for pk in pks.values()]
+            running.by_person = len(answers)
+            self._runtime.operations.append(running, chosen.pk, answers)
         return running.changed()
 
     def _forgettable(
@@ -420,11 +427,11 @@ class Collection(Promoting, Shaping, Travelling, Trying, Trusting, Telling):
         label: str | None,
         field: str | None,
     ) -> list[int]:
-        """Return the pks of documents by id, or of those that have a label. Raises NotFound."""
+        """Return the pks of documents with these ids, or with a label. Raises NotFound."""
         if ids is not None:
             return list(self._pks(snapshot, ids).values())
         chosen = self._field(snapshot, field)
-        query = self._chosen(snapshot, chosen, label, ANY, None, None)
+        query = self._document_query(snapshot, chosen, label, ANY, None, None)
         if pks := [row.pk for row in snapshot.rows(query)]:
             return pks
         raise NotFound(f"no document of {self.name!r} has the label {label!r}")

@@ -1,4 +1,4 @@
-"""The map of a collection as the store has it: its points, and the documents that they are."""
+"""The embedding map of a collection: the points of its layout with the documents' labels."""
 
 from __future__ import annotations
 
@@ -38,93 +38,93 @@ class Points:
 
 
 @dataclass(frozen=True, slots=True)
-class _Stances:
-    """What a decider knows of documents `pks` (n,), rising; `codes` are places in `names`."""
+class _Labels:
+    """The label states of documents `pks` (n,), sorted; `codes` index into `names`."""
 
     pks: Ids
     codes: NDArray[np.integer[Any]]
     confidence: NDArray[np.float32]
-    stands: NDArray[np.bool_]
+    is_given: NDArray[np.bool_]
     names: tuple[str, ...]
 
 
-_NOTHING: Ids = np.empty(0, np.int64)
-_NOBODY = _Stances(_NOTHING, _NOTHING, np.empty(0, np.float32), np.empty(0, bool), ())
+_NO_PKS: Ids = np.empty(0, np.int64)
+_NO_LABELS = _Labels(_NO_PKS, _NO_PKS, np.empty(0, np.float32), np.empty(0, bool), ())
 
 
 def whole_map(runtime: Runtime, row: CollectionRow, field: FieldRow, progress: Progress) -> Map:
-    """Return the map of a collection with the ids of its documents; it is made if need be."""
+    """Return the map of a collection with the ids of its documents; compute it if needed."""
     make(runtime, row, lambda done: progress(round(done * _STEPS), _STEPS))
     return with_ids(runtime, points_of(runtime, row, field))
 
 
 def with_ids(runtime: Runtime, points: Points) -> Map:
-    """Return a map with the ids of its documents; one that was forgotten this moment has none."""
+    """Return a map with the ids of its documents; "" for a document erased meanwhile."""
     with runtime.store.read() as snapshot:
         ids = ids_in_order(snapshot, points.pks)
     return replace(points.map, ids=tuple(ids.get(pk, "") for pk in points.pks.tolist()))
 
 
-def make(runtime: Runtime, row: CollectionRow, tell: ReportProgress) -> None:
-    """Make the layout of a collection where there is none or it is outgrown."""
+def make(runtime: Runtime, row: CollectionRow, report: ReportProgress) -> None:
+    """Compute the layout of a collection if it has none, or has outgrown it."""
     with runtime.store.read() as snapshot:
         space = space_in_force(snapshot, row.pk)
     if space is not None:
-        runtime.layouts.make(space, tell)
+        runtime.layouts.make(space, report)
 
 
 def layout_of(runtime: Runtime, snapshot: Snapshot, row: CollectionRow) -> Layout | None:
-    """Return the layout of a collection that there is; None where there is none yet."""
+    """Return the layout of a collection, None if there is none yet."""
     space = space_in_force(snapshot, row.pk)
     return None if space is None else runtime.layouts.find(snapshot, space)
 
 
 def points_of(runtime: Runtime, row: CollectionRow, field: FieldRow) -> Points:
-    """Return the points of the layout that there is, as of one moment; none without a layout."""
+    """Return the points of the existing layout, from one snapshot; none without a layout."""
     with runtime.store.read() as snapshot:
         has_items = space_in_force(snapshot, row.pk) is not None
     if not has_items:
-        return _points(row, field, None, _NOBODY, _NOTHING)
-    with runtime.operations.deciders.consulted(field.pk, _stances) as (snapshot, stances):
+        return _points(row, field, None, _NO_LABELS, _NO_PKS)
+    with runtime.operations.deciders.consulted(field.pk, _labels) as (snapshot, labels):
         layout = layout_of(runtime, snapshot, row)
         contested = contested_documents(snapshot, field.pk)
-    return _points(row, field, layout, stances, contested)
+    return _points(row, field, layout, labels, contested)
 
 
 def order_of(layout: Layout) -> tuple[Ids, str]:
-    """Return the documents of a layout in the order of the map, and what names that order."""
+    """Return the documents of a layout in the order of the map, and a digest of that order."""
     pks = layout.pks[shuffled(layout.pks)]
-    return pks, _name_of(pks)
+    return pks, _digest_of(pks)
 
 
 def tag_of(snapshot: Snapshot, row: CollectionRow, field: FieldRow, layout: Layout | None) -> str:
-    """Return what tells one state of a map from another; finding it out is quick."""
+    """Return a tag that changes whenever the map does (an HTTP ETag); it is quick to compute."""
     space = space_in_force(snapshot, row.pk)
-    seen = None if space is None else tuple(space_version(snapshot, space))
+    version = None if space is None else tuple(space_version(snapshot, space))
     drawn = None if layout is None else (layout.made_of, len(layout))
-    said = (epoch_of(snapshot, field.pk), newest_revision(snapshot, field.pk))
-    told = repr((row.name, field.name, seen, drawn, said))
-    return hashlib.sha256(told.encode()).hexdigest()[:24]
+    labels = (epoch_of(snapshot, field.pk), newest_revision(snapshot, field.pk))
+    state = repr((row.name, field.name, version, drawn, labels))
+    return hashlib.sha256(state.encode()).hexdigest()[:24]
 
 
 def ids_in_order(snapshot: Snapshot, pks: Ids) -> dict[int, str]:
-    """Return the ids of documents by pk, in their order; those that are no more are left out."""
+    """Return the ids of documents by pk, in the order of `pks`, without erased documents."""
     table, found = schema.document.c, dict[int, str]()
-    rising = np.sort(pks)
-    for start in range(0, len(rising), _IDS_AT_ONCE):
-        for chosen in conditions(table.pk, rising[start : start + _IDS_AT_ONCE]):
+    ordered = np.sort(pks)
+    for start in range(0, len(ordered), _IDS_AT_ONCE):
+        for chosen in conditions(table.pk, ordered[start : start + _IDS_AT_ONCE]):
             rows = snapshot.rows(select(table.pk, table.id).where(chosen))
             found |= {row.pk: row.id for row in rows}
     return {pk: found[pk] for pk in pks.tolist() if pk in found}
 
 
-def _stances(decider: Decider, _snapshot: Snapshot) -> _Stances:
+def _labels(decider: Decider, _snapshot: Snapshot) -> _Labels:
     columns, codes = decider.state.columns, decider.state.codes
-    return _Stances(
+    return _Labels(
         columns.pks.copy(),
         columns["codes"].copy(),
         columns["confidence"].copy(),
-        columns["stands"].copy(),
+        columns["settled"].copy(),
         tuple(codes.names),
     )
 
@@ -133,23 +133,23 @@ def _points(
     row: CollectionRow,
     field: FieldRow,
     layout: Layout | None,
-    stances: _Stances,
+    labels: _Labels,
     contested: Ids,
 ) -> Points:
-    pks, square = _NOTHING, np.empty((0, 2), np.uint16)
+    pks, square = _NO_PKS, np.empty((0, 2), np.uint16)
     if layout is not None:
         order = shuffled(layout.pks)
         pks, square = layout.pks[order], layout.square()[order]
-    at = np.minimum(np.searchsorted(stances.pks, pks), max(len(stances.pks) - 1, 0))
-    known = stances.pks[at] == pks if len(stances.pks) else np.zeros(len(pks), bool)
+    at = np.minimum(np.searchsorted(labels.pks, pks), max(len(labels.pks) - 1, 0))
+    known = labels.pks[at] == pks if len(labels.pks) else np.zeros(len(pks), bool)
     codes = np.full(len(pks), NO_LABEL, np.int32)
-    confidence, stands = np.full(len(pks), np.nan, np.float32), np.zeros(len(pks), bool)
-    codes[known] = stances.codes[at[known]]
-    confidence[known], stands[known] = stances.confidence[at[known]], stances.stands[at[known]]
-    state = np.where(codes < 0, State.NULL, np.where(stands, State.GIVEN, State.AUTO))
+    confidence, is_given = np.full(len(pks), np.nan, np.float32), np.zeros(len(pks), bool)
+    codes[known] = labels.codes[at[known]]
+    confidence[known], is_given[known] = labels.confidence[at[known]], labels.is_given[at[known]]
+    state = np.where(codes < 0, State.NULL, np.where(is_given, State.GIVEN, State.AUTO))
     state[np.isin(pks, contested)] = State.DISPUTED
-    labels, label = listed_labels(codes, stances.names)
-    told = Map(
+    names, label = listed_labels(codes, labels.names)
+    drawn = Map(
         collection=row.name,
         field=field.name,
         ids=(),
@@ -158,13 +158,13 @@ def _points(
         label=label,
         state=state.astype(np.uint8),
         score=scores(confidence),
-        labels=labels,
-        snapshot=_name_of(pks),
+        labels=names,
+        snapshot=_digest_of(pks),
         made_of=0 if layout is None else layout.made_of,
         outgrown=layout is not None and layout.is_outgrown,
     )
-    return Points(told, pks)
+    return Points(drawn, pks)
 
 
-def _name_of(pks: Ids) -> str:
+def _digest_of(pks: Ids) -> str:
     return hashlib.sha256(pks.tobytes()).hexdigest()[:24]

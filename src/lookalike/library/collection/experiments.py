@@ -1,4 +1,7 @@
-"""The verbs by which another rule is tried against the one in force."""
+"""The verbs of experiments: compare a candidate policy with the current one before adopting it.
+
+The public names call an experiment a trial, and the candidate a challenger.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ from lookalike.quality import thresholds, trials
 from lookalike.quality.challenger import (
     PairedDecisions,
     check_references,
-    confront,
+    decide_by_both,
     known_answers,
     rule_with,
     spaces_for,
@@ -41,27 +44,27 @@ from lookalike.quality.trials import ADOPTED, DROPPED, OPEN, TrialRow, open_row,
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 
-# --- what is under way in a field ----------------------------------------------------------------
+# --- running migrations and re-decisions ---------------------------------------------------------
 
 
-def check_quiet(snapshot: Snapshot, field: FieldRow, here_s: float) -> None:
-    """Raise Conflict where a migration or a re-decision of a field's collections is under way.
+def check_not_running(snapshot: Snapshot, field: FieldRow, local_s: float) -> None:
+    """Raise Conflict while a migration or re-decision of a field's collections is running.
 
-    `here_s` is the time on this machine.
+    `local_s` is the time on this machine.
     """
-    table, now = schema.field, time_of(snapshot, here_s)
+    table, now = schema.field, time_of(snapshot, local_s)
     fields = table.c.pk.in_([field.pk, field.reference_field_pk])
     rows = snapshot.rows(select(table.c.collection_pk).where(fields).distinct())
     for collection_pk in sorted(row.collection_pk for row in rows):
         name = collection_row(snapshot, collection_pk).name
-        if _is_prepared(snapshot, collection_pk, now) or _waits(snapshot, collection_pk, name):
+        if _is_preparing(snapshot, collection_pk, now) or _waits(snapshot, collection_pk, name):
             raise Conflict(
-                f"a migration or re-decision of {name!r} is under way: wait until it has ended"
+                f"a migration or re-decision of {name!r} is running: wait until it has ended"
             )
 
 
-def _is_prepared(snapshot: Snapshot, collection_pk: int, now: float) -> bool:
-    """Return whether somebody extracts into a space beside."""
+def _is_preparing(snapshot: Snapshot, collection_pk: int, now: float) -> bool:
+    """Return whether a process extracts into another space, to prepare a migration."""
     table = schema.space
     query = select(table.c.owner).where(
         table.c.collection_pk == collection_pk,
@@ -73,7 +76,7 @@ def _is_prepared(snapshot: Snapshot, collection_pk: int, now: float) -> bool:
 
 
 def _waits(snapshot: Snapshot, collection_pk: int, name: str) -> bool:
-    """Return whether a task that was asked for will decide a collection again."""
+    """Return whether a task waits or runs that decides a collection again."""
     table = schema.task
     kinds = (TaskKind.DECIDE, TaskKind.MIGRATE)
     query = select(table.c.spec).where(
@@ -90,8 +93,8 @@ def _waits(snapshot: Snapshot, collection_pk: int, name: str) -> bool:
 _DRAWN_AT_ONCE = 50
 
 
-class Trying(CollectionBase):
-    """What a person does to find a better rule."""
+class ExperimentVerbs(CollectionBase):
+    """Compare candidate policies, thresholds and extractors with the current policy."""
 
     @verb("label")
     def try_policy(
@@ -108,22 +111,23 @@ class Trying(CollectionBase):
         actor: str = "",
         op_id: str = "",
     ) -> Trial:
-        """Try another rule against the one in force; it labels nothing.
+        """Begin an experiment: compare a candidate policy with the current one; it labels nothing.
 
-        It is replayed on the answers that chance had drawn, and decides all else in the background,
-        new documents too; answers to what is `waiting` tell who is better. A wrong label costs as
-        much as `wrong_costs` reviews. `extractor` is one that a migration has prepared; with
-        `references` only those vote of which nobody has said anything after that operation.
+        It replays the candidate on the answers to random samples, and decides all other documents
+        in the background, also new ones; answers to the `waiting` documents show which policy is
+        better. A wrong label costs as much as `wrong_costs` reviews. `extractor` must have been
+        prepared by `prepare_migration`. `references`, an operation, limits the references to those
+        that nobody has labelled or answered since.
 
-        Raises Conflict where a trial is open, BadInput for the rule in force and impossible values,
-        NotFound for an operation that is none.
+        Raises Conflict if an experiment is open, BadInput for the current policy and impossible
+        values, NotFound for an unknown operation.
         """
         named = None if extractor is None else extractor_name(extractor)
         rule = check_challenger(
             Challenger(confidence_threshold, target_precision, targets, top_k, named, references)
         )
         if named is not None and (target_precision, targets, top_k) != (None, None, None):
-            raise BadInput("another extractor is tried alone, or with its confidence_threshold")
+            raise BadInput("with extractor=… give no other value than its confidence_threshold")
         cost = check_wrong_costs(wrong_costs)
         with self._runtime.store.read() as snapshot:
             chosen = self._field(snapshot, field)
@@ -140,35 +144,36 @@ class Trying(CollectionBase):
 
     @verb("read")
     def trials(self, *, field: str | None = None) -> list[Trial]:
-        """Return the trials of a field, the newest first, with what they tell so far."""
+        """Return the experiments of a field with their results so far, newest first."""
         with self._runtime.store.read() as snapshot:
             chosen = self._field(snapshot, field)
-            return [self._told(snapshot, one) for one in rows(snapshot, self._row, chosen.pk)]
+            return [self._trial(snapshot, one) for one in rows(snapshot, self._row, chosen.pk)]
 
     @verb("read")
     def trial(self, trial: str) -> Trial:
-        """Return a trial by its id, with what it tells so far. Raises NotFound."""
+        """Return an experiment by its id, with its result so far. Raises NotFound."""
         with self._runtime.store.read() as snapshot:
-            return self._told(snapshot, row_of(snapshot, self._row, trial))
+            return self._trial(snapshot, row_of(snapshot, self._row, trial))
 
     @verb("label", paged=True)
     def disagreements(self, trial: str, *, limit: int = 20, actor: str = "") -> list[str]:
-        """Return the documents to ask about next in a trial; more are drawn where fewer wait.
+        """Return the next documents of an experiment to answer; sample more if fewer wait.
 
-        They are a random sample of those on which the two rules decide otherwise, new ones too.
-        Raises NotFound, and Conflict for a trial that has ended or cannot go on.
+        They are a random sample of the documents, also new ones, that the two policies decide
+        differently. Raises NotFound, and Conflict for an experiment that has ended or cannot
+        continue.
         """
         with self._runtime.store.read() as snapshot:
             row = open_row(snapshot, self._row, trial)
-            waiting = list(self._told(snapshot, row).waiting)
+            waiting = list(self._trial(snapshot, row).waiting)
             if len(waiting) >= limit:
                 return waiting[:limit]
-            found = self._confronted(snapshot, row)
-            if not trials.drawable(snapshot, row, found):
+            paired = self._paired(snapshot, row)
+            if not trials.drawable(snapshot, row, paired):
                 return waiting
         with self._operate("trial_draw", actor) as running:
             row = open_row(running.txn, self._row, trial)
-            trials.draw(running, row, found, limit - len(waiting))
+            trials.draw(running, row, paired, limit - len(waiting))
         return list(self.trial(trial).waiting)[:limit]
 
     @verb("label")
@@ -182,18 +187,19 @@ class Trying(CollectionBase):
         actor: str = "",
         op_id: str = "",
     ) -> Trial:
-        """Answer what is waiting in a trial: what documents are, id → label.
+        """Answer waiting documents of an experiment: id → the correct label.
 
-        Of some they are a `new_kind`, or one `cannot_tell`. All are recorded, or none. Answers
-        count in the order of asking: one that is passed over holds up those after it. Raises
-        Conflict for what was answered before and for a trial that has ended, NotFound, BadInput.
+        `new_kind` are documents of a new category, `cannot_tell` those a person cannot judge. It
+        records all answers or none. Answers count in the order of `waiting`: a skipped document
+        delays those after it. Raises Conflict for a document answered before or an experiment that
+        has ended, NotFound, BadInput.
         """
-        said = answers(labels, new_kind, cannot_tell)
+        given = answers(labels, new_kind, cannot_tell)
         with (
             suppress(Replayed),
-            self._operate("trial_answer", actor, op_id, trial, said) as running,
+            self._operate("trial_answer", actor, op_id, trial, given) as running,
         ):
-            trials.answer(running, self._row, trial, said)
+            trials.answer(running, self._row, trial, given)
         return self.trial(trial)
 
     @verb("admin")
@@ -201,20 +207,20 @@ class Trying(CollectionBase):
     def adopt_trial(
         self, trial: str, *, keep: bool = True, actor: str = "", op_id: str = ""
     ) -> Changed:
-        """Let the challenger be the rule in force, decide all by it, and end the trial.
+        """Adopt the candidate policy: end the experiment and decide all documents with it.
 
-        With `keep` its answers become the person's labels. Undoing it brings the old rule back; of
-        another extractor, migrating back does. Raises Conflict where the rule was changed since,
-        where the trial has ended, or while a migration or re-decision is under way.
+        With `keep` its answers become the person's labels. Undo restores the old policy; for
+        another extractor, migrate back. Raises Conflict if the policy changed since, the experiment
+        has ended, or a migration or re-decision is running.
         """
         with self._runtime.store.read() as snapshot:
             row = row_of(snapshot, self._row, trial)
             chosen = self._field(snapshot, row.field)
-            told = self._told(snapshot, row)
+            result = self._trial(snapshot, row)
         if row.rule.extractor is not None and row.state == OPEN:
-            return self._migrate(row, told, keep, actor, op_id)
+            return self._migrate(row, result, keep, actor, op_id)
         with self._operate("trial_adopt", actor, op_id, trial, keep) as running:
-            self._end(running, trial, ADOPTED, told, keep)
+            self._end(running, trial, ADOPTED, result, keep)
             chosen = self._field(running.txn, row.field)
             trials.adopt(self._runtime.operations, running, row, chosen)
         return running.changed()
@@ -224,14 +230,14 @@ class Trying(CollectionBase):
     def drop_trial(
         self, trial: str, *, keep: bool = True, actor: str = "", op_id: str = ""
     ) -> Changed:
-        """End a trial and leave the rule as it is; with `keep` its answers become labels.
+        """End an experiment and keep the current policy; with `keep` its answers become labels.
 
-        Raises Conflict where it has ended, NotFound.
+        Raises Conflict if it has ended, NotFound.
         """
         with self._runtime.store.read() as snapshot:
-            told = self._told(snapshot, row_of(snapshot, self._row, trial))
+            result = self._trial(snapshot, row_of(snapshot, self._row, trial))
         with self._operate("trial_drop", actor, op_id, trial, keep) as running:
-            self._end(running, trial, DROPPED, told, keep)
+            self._end(running, trial, DROPPED, result, keep)
         return running.changed()
 
     @verb("read", paged=True)
@@ -244,10 +250,10 @@ class Trying(CollectionBase):
         offset: int = 0,
         field: str | None = None,
     ) -> Flips:
-        """Return what would flip if the limit was `at`, or as a target precision makes it.
+        """Return the documents whose label would change at a threshold `at` or `target_precision`.
 
-        `limit` and `offset` bound the documents that are shown. Nothing is changed. Raises BadInput
-        unless one of both is given, Conflict for a target where similarities decide.
+        `limit` and `offset` select the documents shown. It changes nothing. Raises BadInput unless
+        exactly one of both is given, Conflict for a target under the policy `threshold`.
         """
         with self._runtime.store.read() as snapshot:
             return thresholds.flips(
@@ -260,45 +266,45 @@ class Trying(CollectionBase):
                 offset=offset,
             )
 
-    # --- inside ---------------------------------------------------------------------------------
+    # --- helpers --------------------------------------------------------------------------------
 
-    def _told(self, snapshot: Snapshot, row: TrialRow) -> Trial:
-        """Return a trial; one that cannot go on says why."""
-        confronted, trouble = None, ""
+    def _trial(self, snapshot: Snapshot, row: TrialRow) -> Trial:
+        """Return an experiment; one that cannot continue has the reason."""
+        paired, problem = None, ""
         if row.state == OPEN:
             try:
-                confronted = self._confronted(snapshot, row)
+                paired = self._paired(snapshot, row)
             except LookalikeError as error:
-                trouble = str(error)
-        return trials.found(snapshot, self._row, row, confronted, trouble)
+                problem = str(error)
+        return trials.trial_of(snapshot, self._row, row, paired, problem)
 
-    def _confronted(self, snapshot: Snapshot, row: TrialRow) -> PairedDecisions:
+    def _paired(self, snapshot: Snapshot, row: TrialRow) -> PairedDecisions:
         field = self._field(snapshot, row.field)
         trials.check_unchanged(row, field)
         answered = np.array(list(known_answers(snapshot, field.pk)), np.int64)
         cache, name = self._runtime.root / "cache", f"trial{row.pk}"
-        return confront(snapshot, field, row.rule, answered, cache, name)
+        return decide_by_both(snapshot, field, row.rule, answered, cache, name)
 
-    def _end(self, running: Running, trial: str, state: str, told: Trial, keep: bool) -> None:
+    def _end(self, running: Running, trial: str, state: str, result: Trial, keep: bool) -> None:
         row = open_row(running.txn, self._row, trial)
         if state == ADOPTED:
             field = self._field(running.txn, row.field)
             trials.check_unchanged(row, field)
-            check_quiet(running.txn, field, running.at)
-        trials.end(self._runtime.operations, running, row, state, told, keep=keep)
+            check_not_running(running.txn, field, running.at)
+        trials.end(self._runtime.operations, running, row, state, result, keep=keep)
 
-    def _migrate(self, row: TrialRow, told: Trial, keep: bool, actor: str, op_id: str) -> Changed:
-        """Adopt another extractor: its space comes into force, for the references too."""
+    def _migrate(self, row: TrialRow, result: Trial, keep: bool, actor: str, op_id: str) -> Changed:
+        """Adopt another extractor: migrate the collection and that of its references to it."""
         extractor, runtime = str(row.rule.extractor), self._runtime
         with runtime.store.read() as snapshot:
             field = self._field(snapshot, row.field)
             spaces = spaces_for(snapshot, field, extractor)
             names = [collection_row(snapshot, pk).name for pk in spaces]
             namespace = str(resource(snapshot, self._row.pk).namespace)
-            check_quiet(snapshot, field, runtime.clock())
-        ended = partial(self._end, trial=row.id, state=ADOPTED, told=told, keep=keep)
+            check_not_running(snapshot, field, runtime.clock())
+        end = partial(self._end, trial=row.id, state=ADOPTED, result=result, keep=keep)
         return migrated(
-            runtime.speaking(actor or runtime.actor),
+            runtime.for_actor(actor or runtime.actor),
             namespace,
             names,
             extractor,
@@ -306,12 +312,12 @@ class Trying(CollectionBase):
             row.rule.confidence_threshold,
             quiet,
             op_id,
-            also=ended,
+            also=end,
         )
 
 
 def _check(snapshot: Snapshot, field: FieldRow, rule: Challenger) -> None:
-    """Raise BadInput, Conflict or NotFound where a rule cannot be tried on a field."""
+    """Raise BadInput, Conflict or NotFound if a field cannot have this candidate."""
     rule_with(field.taxonomy, rule)
     if rule.extractor is not None:
         spaces_for(snapshot, field, rule.extractor)

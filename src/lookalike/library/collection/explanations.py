@@ -1,4 +1,4 @@
-"""Why: what caused a decision, who said so, and what would be without its main cause."""
+"""Explain a decision: its references and causes, and the label without the main reference."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lookalike.catalog.reader import FieldRow, ids_of
 from lookalike.catalog.resources import CollectionRow, collection_row
 from lookalike.classifier.calibration.decision_rule import Method
 from lookalike.classifier.graph.metric import blend, unit_blocks
-from lookalike.classifier.graph.search import NOBODY
+from lookalike.classifier.graph.search import NO_ID
 from lookalike.content.blobs import Blobs
 from lookalike.decisions.decider import Decider
 from lookalike.errors import BadContent, Conflict, MissingExtra
@@ -32,15 +32,15 @@ from lookalike.model import Blob, Document, EventKind, Match, Origin, Standing
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store
 
-# --- highlights: passages that are alike ---------------------------------------------------------
+# --- highlights: similar passages ----------------------------------------------------------------
 
-# Nothing of a text is kept: both contents are read again when somebody asks, and where one is gone,
-# or cannot be read any more, there is no quote.
+# The store keeps no texts. An explanation reads both contents again; if one is missing or cannot be
+# read any more, it has no quotes.
 
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """A passage of a document; `page` counts from 1, None where there are no pages."""
+    """A passage of a document; `page` counts from 1, None without pages."""
 
     document_id: str
     text: str
@@ -49,9 +49,9 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Quotes:
-    """Of all pairs of passages of a document and a reference the pair with the greatest cosine.
+    """The most similar pair of passages of a document and a reference, by cosine.
 
-    `similarity` is that cosine, of these two passages alone; the documents are compared by the
+    `similarity` is the cosine of these two passages; the documents themselves are compared by the
     mean of all their passages.
     """
 
@@ -62,7 +62,7 @@ class Quotes:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """What a document was made of."""
+    """The content from which an extractor made a document."""
 
     id: str
     part: str
@@ -71,8 +71,8 @@ class _Source:
     extractor: ShowsPassages
 
 
-class Quoting:
-    """Reads documents again. `target_of` returns a collection with its extractor."""
+class QuoteReader:
+    """Reads the contents of documents again. `target_of` returns a collection's target."""
 
     def __init__(
         self,
@@ -88,25 +88,24 @@ class Quoting:
         self._max_pixels = max_pixels
 
     def quotes(self, pk: int, reference_pk: int) -> Quotes | None:
-        """Return what a document and a reference say alike; None where one is no text, or gone."""
+        """Return the most similar passages of two documents; None if one is no text, or missing."""
         try:
             with self._store.read() as snapshot:
                 sources = [self._source(snapshot, one) for one in (pk, reference_pk)]
-            read = [self._passages(source) for source in sources if source is not None]
+            passages = [self._passages(source) for source in sources if source is not None]
         except (BadContent, Conflict, MissingExtra):
             return None
-        if len(read) < len(sources) or not all(read):
+        if len(passages) < len(sources) or not all(passages):
             return None
-        cosines = (
-            np.stack([one.vector for one in read[0]]) @ np.stack([one.vector for one in read[1]]).T
-        )
-        place, other = np.unravel_index(int(cosines.argmax()), cosines.shape)
-        here, there = read[0][place], read[1][other]
+        own, other = (np.stack([one.vector for one in each]) for each in passages)
+        cosines = own @ other.T
+        row, column = np.unravel_index(int(cosines.argmax()), cosines.shape)
+        here, there = passages[0][row], passages[1][column]
         ids = [source.id for source in sources if source is not None]
         return Quotes(
             Quote(ids[0], here.text, here.page),
             Quote(ids[1], there.text, there.page),
-            float(np.clip(cosines[place, other], -1, 1)),
+            float(np.clip(cosines[row, column], -1, 1)),
         )
 
     def _source(self, snapshot: Snapshot, pk: int) -> _Source | None:
@@ -123,7 +122,7 @@ class Quoting:
         collection = collection_row(snapshot, row.collection_pk)
         target = self._target_of(snapshot, collection)
         blobs = input_of(collection, [Blob(**blob) for blob in row.blobs], row.metadata)
-        for blob, extractor in _read_by(target, blobs or (), row.sha256.hex()):
+        for blob, extractor in _inputs(target, blobs or (), row.sha256.hex()):
             if isinstance(extractor, ShowsPassages):
                 return _Source(row.id, row.part, row.name, blob, extractor)
         return None
@@ -138,22 +137,20 @@ class Quoting:
         return source.extractor.passages(content, source.part)
 
 
-def _read_by(
-    target: Target, blobs: Sequence[Blob], sha256: str
-) -> Iterator[tuple[Blob, Extractor]]:
-    """Yield what a document with this digest was made of, and what reads it.
+def _inputs(target: Target, blobs: Sequence[Blob], sha256: str) -> Iterator[tuple[Blob, Extractor]]:
+    """Yield the inputs of a document with this digest, each with the extractor that reads it.
 
-    That of a combined extractor is the member and its input.
+    For a combined extractor these are its members.
     """
     extractor = target.extractor
     if not isinstance(extractor, CombinedExtractor):
         yield from ((blob, extractor) for blob in blobs if blob.sha256 == sha256)
         return
-    first, beside = chosen_inputs(target, blobs)
+    first, others = chosen_inputs(target, blobs)
     if first is None or first.sha256 != sha256:
         return
     for name, member in extractor.members.items():
-        blob = beside.get(name, first)
+        blob = others.get(name, first)
         if blob is not None and accepts(member, blob.media_type):
             yield blob, member
 
@@ -166,9 +163,9 @@ _MACHINE = (None, Origin.AUTO)
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """A reference that took part in a decision: who gave its label, and when.
+    """A supporting reference of a decision: its match, who gave its label, and when.
 
-    `by_member` is its similarity by each member of a combined extractor that both items have.
+    `by_member` has the similarity by each member of a combined extractor that both items have.
     """
 
     match: Match
@@ -181,7 +178,7 @@ class Witness:
 
 @dataclass(frozen=True, slots=True)
 class Counterfactual:
-    """What the decision would be if one reference did not vote."""
+    """The label that a document would have without one reference."""
 
     without: str
     label: str | None
@@ -189,9 +186,9 @@ class Counterfactual:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """A reference whose evidence reached a document, and its share of all that did.
+    """A reference whose evidence reached a document, and its share of all evidence there.
 
-    `by_member` is its similarity by each member of a combined extractor that both items have.
+    `by_member` has the similarity by each member of a combined extractor that both items have.
     """
 
     document_id: str
@@ -202,12 +199,12 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Why:
-    """The whole explanation of one document's label or null.
+    """The explanation of one document's label, or of why it has none.
 
-    `witnesses` are the nearest references; `causes` those that said most, where evidence travels
-    over look-alikes, the most first. `weights` are those of the members of a combined extractor:
-    what each counts of 1. `quotes`, of texts, is what the document and the nearest reference of its
-    label say alike, with their passages read again.
+    `witnesses` are the most similar references; `causes` are the references with the most evidence
+    along the neighbour graph, largest share first. `weights` are the weights of the members of a
+    combined extractor; they sum to 1. `quotes`, for texts, are the most similar passages of the
+    document and the nearest reference of its label.
     """
 
     document: Document
@@ -220,52 +217,52 @@ class Why:
     quotes: Quotes | None = None
 
 
-def why(
-    runtime: Runtime, field: FieldRow, shown: Callable[[Snapshot], tuple[int, Document]]
-) -> Why:
-    """Return the explanation of a document's standing in a field.
+def why(runtime: Runtime, field: FieldRow, find: Callable[[Snapshot], tuple[int, Document]]) -> Why:
+    """Return the explanation of a document's label in a field.
 
-    `shown` gives its pk, and it, as a snapshot has it.
+    `find` returns the document and its pk from a snapshot.
     """
 
-    def ask(decider: Decider, snapshot: Snapshot) -> _Said:
-        pk, document = shown(snapshot)
-        return _asked(decider, snapshot, field, pk, document)
+    def explain(decider: Decider, snapshot: Snapshot) -> _Attribution:
+        pk, document = find(snapshot)
+        return _attribution(decider, snapshot, field, pk, document)
 
-    with runtime.operations.deciders.consulted(field.pk, ask) as (snapshot, said):
-        ids = ids_of(snapshot, {one for one, _, _ in said.causes} | {said.without})
-        standing = said.document.standings[field.name]
-        members = _Members(snapshot, field, said.pk)
+    with runtime.operations.deciders.consulted(field.pk, explain) as (snapshot, found):
+        ids = ids_of(snapshot, {pk for pk, _, _ in found.causes} | {found.without})
+        standing = found.document.standings[field.name]
+        members = _Members(snapshot, field, found.pk)
         nearest = _nearest(snapshot, field, standing, standing.label)
-        found = Why(
-            document=said.document,
+        counterfactual = None
+        if found.without != NO_ID:
+            counterfactual = Counterfactual(ids[found.without], found.label)
+        explanation = Why(
+            document=found.document,
             field=field.name,
             standing=standing,
             witnesses=_witnesses(snapshot, field, standing, members),
             causes=tuple(
-                Cause(ids[one], label, share, members.likeness(one))
-                for one, label, share in said.causes
+                Cause(ids[pk], label, share, members.similarities(pk))
+                for pk, label, share in found.causes
             ),
             weights=members.weights,
-            counterfactual=(
-                None if said.without == NOBODY else Counterfactual(ids[said.without], said.label)
-            ),
+            counterfactual=counterfactual,
         )
     if nearest is None:
-        return found
-    quoting = Quoting(
+        return explanation
+    reader = QuoteReader(
         runtime.store,
         runtime.blobs,
         runtime.target_in,
         max_pixels=runtime.settings.max_pixels,
     )
-    return replace(found, quotes=quoting.quotes(said.pk, nearest))
+    return replace(explanation, quotes=reader.quotes(found.pk, nearest))
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
-    """What a decider says of a document: its causes (pk, label, share), and what would be its
-    `label` `without` the one that matters most (NOBODY: that was not asked).
+class _Attribution:
+    """A document's causes (pk, label, share), and its `label` `without` its main reference.
+
+    `without` is NO_ID if that was not computed.
     """
 
     pk: int
@@ -275,21 +272,22 @@ class _Said:
     label: str | None
 
 
-def _asked(
+def _attribution(
     decider: Decider, snapshot: Snapshot, field: FieldRow, pk: int, document: Document
-) -> _Said:
+) -> _Attribution:
     standing = document.standings[field.name]
     causes = decider.causes(snapshot, pk, _CAUSES) if standing.origin in _MACHINE else []
     source = causes[0][0] if causes else _nearest(snapshot, field, standing)
     if standing.origin is not Origin.AUTO or source is None:
-        return _Said(pk, document, causes, NOBODY, None)
-    return _Said(pk, document, causes, source, decider.label_without(snapshot, pk, source))
+        return _Attribution(pk, document, causes, NO_ID, None)
+    label = decider.label_without(snapshot, pk, source)
+    return _Attribution(pk, document, causes, source, label)
 
 
 def _nearest(
     snapshot: Snapshot, field: FieldRow, standing: Standing, label: str | None = None
 ) -> int | None:
-    """Return the pk of the nearest reference, of those with a label if there are such."""
+    """Return the pk of the nearest reference, of one with the label if there is any."""
     if not standing.decision.matches:
         return None
     nearest = min(
@@ -308,23 +306,23 @@ def _nearest(
 
 
 class _Members:
-    """The members of a combined extractor, and how alike they find a document and references."""
+    """The members of a combined extractor: their weights, and similarities to a document."""
 
     def __init__(self, snapshot: Snapshot, field: FieldRow, pk: int) -> None:
         self._snapshot = snapshot
         self._pk = pk
         self._stored = stored = stored_field(snapshot, field.pk)
-        standard, weights = field.standard, tuple[float, ...]()
-        if standard is not None and standard.rule is Method.LANDSCAPE:
-            weights = standard.weights
+        rule, weights = field.decision_rule, tuple[float, ...]()
+        if rule is not None and rule.rule is Method.LANDSCAPE:
+            weights = rule.weights
         self._blend = blend(tuple(one.dimension for one in stored.space.members), weights)
 
     @property
     def weights(self) -> dict[str, float]:
-        """Return what each member counts of 1; nothing without members."""
+        """Return the weight of each member, which sum to 1; {} without members."""
         return {} if self._blend is None else self._named(self._blend.weights)
 
-    def likeness(self, reference: int) -> dict[str, float]:
+    def similarities(self, reference: int) -> dict[str, float]:
         """Return the cosines of the document and a reference, by the members that both have."""
         if self._blend is None:
             return {}
@@ -340,8 +338,8 @@ class _Members:
         cosines = [round(float(own[block] @ other[block]), 4) for block in self._blend.blocks]
         return {
             name: cosine
-            for (name, cosine), there in zip(self._named(cosines).items(), both, strict=True)
-            if there
+            for (name, cosine), is_known in zip(self._named(cosines).items(), both, strict=True)
+            if is_known
         }
 
     def _named(self, values: Iterable[float]) -> dict[str, float]:
@@ -356,7 +354,7 @@ def _witnesses(
     now = schema.standing
     query = (
         select(table.c.document_pk, table.c.origin, operation.c.actor, operation.c.at)
-        .add_columns(document.c.file_name, document.c.id, now.c.label.label("stands"))
+        .add_columns(document.c.file_name, document.c.id, now.c.label.label("current"))
         .add_columns(table.c.label, table.c.operation_pk)
         .join(operation, operation.c.pk == table.c.operation_pk)
         .join(document, document.c.pk == table.c.document_pk)
@@ -372,7 +370,7 @@ def _witnesses(
     latest = {
         row.id: row
         for row in snapshot.rows(query)
-        if naming.now(row.label, row.operation_pk, row.document_pk) == row.stands
+        if naming.current(row.label, row.operation_pk, row.document_pk) == row.current
     }
     return tuple(
         Witness(
@@ -381,7 +379,7 @@ def _witnesses(
             Origin(row.origin),
             row.actor,
             datetime.fromtimestamp(row.at, UTC),
-            members.likeness(row.document_pk),
+            members.similarities(row.document_pk),
         )
         for match in standing.decision.matches
         if (row := latest.get(match.document_id)) is not None

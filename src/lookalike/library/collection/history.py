@@ -1,4 +1,4 @@
-"""The verbs that go back: versions, and a collection as it was at a point of its past."""
+"""The verbs about a collection's past: its state as of an earlier point, and named versions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from lookalike.errors import Conflict, NotFound
 from lookalike.labels import NO_LABEL
 from lookalike.library import versions
 from lookalike.library.collection.base import CollectionBase
-from lookalike.library.collection.read import Shown
+from lookalike.library.collection.read import DocumentVerbs
 from lookalike.library.runtime import Runtime
 from lookalike.library.verb import verb
 from lookalike.library.versions import Comparison, Version
@@ -34,14 +34,14 @@ from lookalike.model import Changed, Origin, Reason, Taxonomy
 from lookalike.stores import schema
 from lookalike.stores.base import Readable, Snapshot, Store
 
-# --- decide again by an earlier rule -------------------------------------------------------------
+# --- decide again with an earlier policy ---------------------------------------------------------
 
 _MACHINE = (None, Origin.AUTO)
 
 
 @dataclass(frozen=True, slots=True)
 class Redecision:
-    """What a document would be labelled by another rule than the one in force."""
+    """The decision that a document would get under another policy than the current one."""
 
     label: str | None
     confidence: float | None
@@ -52,11 +52,11 @@ class Redecision:
 
 @dataclass(frozen=True, slots=True)
 class Redecided:
-    """What the references and the policy of a point say of the documents of now; nothing is kept.
+    """Decisions of the current documents with the references and policy of an earlier point.
 
-    `decisions`, by id, are those of all documents that were the machine's to decide then. The
-    counts tell what would differ from now where it decides now, too, by label: the new one, or for
-    `unlabelled` the one that went. `same` counts the others.
+    `decisions`, by id, has the documents that had no label from a person or import at that point.
+    The counts compare them with the current automatic decisions, by label: the new label, or for
+    `unlabelled` the lost one. `same` counts the documents without a difference.
     """
 
     field: str
@@ -67,19 +67,19 @@ class Redecided:
     same: int
 
 
-def redecide(now: Readable, then: PastStore, field: FieldRow, cache: Path) -> Redecided:
-    """Return what a field's rule of `then` says of the documents of `now`; nothing is kept.
+def redecide(now: Readable, past: PastStore, field: FieldRow, cache: Path) -> Redecided:
+    """Decide the documents of `now` with a field's references and policy of `past`; write nothing.
 
-    `then` shows all documents. Neighbour lists that `cache` remembers are read there and not
-    written: who builds the same landscape from them gets the same to the digit. Raises Conflict
-    where the collection was in another space then.
+    `past` must show all documents. It copies the neighbour lists in `cache`, and never writes them:
+    the same lists give the same graph, so the decisions are equal to the last digit. Raises
+    Conflict if the collection had another extractor then.
     """
-    with then.read() as snapshot:
+    with past.read() as snapshot:
         stored = stored_field(snapshot, field.pk)
-        if (stored.since or 0) > then.position:
+        if (stored.since or 0) > past.position:
             raise Conflict(
-                "the collection has another extractor since then, and vectors of two spaces cannot "
-                "be compared; ask for a later point"
+                "the collection changed its extractor after that point, and vectors of two "
+                "embedding spaces cannot be compared; give a later point"
             )
         with TemporaryDirectory(prefix="lookalike-") as folder:
             lists = f"lists.{stored.space.pk}.{stored.pk}.npz"
@@ -87,45 +87,47 @@ def redecide(now: Readable, then: PastStore, field: FieldRow, cache: Path) -> Re
                 shutil.copyfile(cache / lists, Path(folder) / lists)
             decider = Decider(stored, Path(folder))
             decider.refresh(snapshot)
-            imagined = decider.decide_again(snapshot)
+            hypothetical = decider.decide_again(snapshot)
         columns = decider.state.columns
-        places = np.flatnonzero(~columns["stands"]).tolist()
+        rows = np.flatnonzero(~columns["settled"]).tolist()
         pks = columns.pks.tolist()
-    found = {pks[place]: _redecision(imagined, place) for place in places}
+    redecisions = {pks[row]: _redecision(hypothetical, row) for row in rows}
     with now.read() as snapshot:
-        return _compared(snapshot, field, found)
+        return _compared(snapshot, field, redecisions)
 
 
-def _redecision(imagined: HypotheticalDecisions, place: int) -> Redecision:
-    decisions, codes = imagined.decisions, imagined.codes
-    code, runner_up = int(decisions.codes[place]), int(decisions.runner_up[place])
-    reason = int(decisions.reasons[place])
+def _redecision(hypothetical: HypotheticalDecisions, row: int) -> Redecision:
+    decisions, codes = hypothetical.decisions, hypothetical.codes
+    code, runner_up = int(decisions.codes[row]), int(decisions.runner_up[row])
+    reason = int(decisions.reasons[row])
     return Redecision(
         label=None if code == NO_LABEL else codes.name(code),
-        confidence=_number(decisions.confidence[place]),
-        margin=_number(decisions.margin[place]),
+        confidence=_number(decisions.confidence[row]),
+        margin=_number(decisions.margin[row]),
         runner_up=None if runner_up == NO_LABEL else codes.name(runner_up),
         reason=None if reason < 0 else REASONS[reason],
     )
 
 
-def _compared(snapshot: Snapshot, field: FieldRow, found: Mapping[int, Redecision]) -> Redecided:
-    ids = ids_of(snapshot, found)
-    today = label_states(snapshot, field.pk, ids)
+def _compared(
+    snapshot: Snapshot, field: FieldRow, redecisions: Mapping[int, Redecision]
+) -> Redecided:
+    ids = ids_of(snapshot, redecisions)
+    current = label_states(snapshot, field.pk, ids)
     effects = Effects()
-    moves = {
-        pk: (today[pk].label, found[pk].label)
+    changes = {
+        pk: (current[pk].label, redecisions[pk].label)
         for pk in ids
-        if pk in today and today[pk].origin in _MACHINE
+        if pk in current and current[pk].origin in _MACHINE
     }
-    effects.add(field.pk, moves)
+    effects.add(field.pk, changes)
     return Redecided(
         field=field.name,
-        decisions={ids[pk]: found[pk] for pk in sorted(ids)},
+        decisions={ids[pk]: redecisions[pk] for pk in sorted(ids)},
         labelled=dict(sorted(effects.labelled.items())),
         relabelled=dict(sorted(effects.relabelled.items())),
         unlabelled=dict(sorted(effects.unlabelled.items())),
-        same=sum(was == now for was, now in moves.values()),
+        same=sum(before == after for before, after in changes.values()),
     )
 
 
@@ -136,21 +138,21 @@ def _number(value: np.float32) -> float | None:
 # -------------------------------------------------------------------------------------------------
 
 
-class Past(Shown):
-    """A collection as it was just after an operation, to be read. `as_of` gives one.
+class Past(DocumentVerbs):
+    """A read-only collection as it was just after an operation. `as_of` returns one.
 
-    Labels, origins, confidences, reasons, matches and the rule are those of then, of the documents
-    that were there and have not been erased since; metadata and contents are those of now.
+    It has the documents of that time, without those erased since, with their labels, origins,
+    confidences, reasons, matches and policy of that time; metadata and contents are current.
     """
 
     def __init__(self, runtime: Runtime, row: CollectionRow, position: Position) -> None:
-        super().__init__(travelled(runtime, row, position), row)
+        super().__init__(past_runtime(runtime, row, position), row)
         self._now = runtime
         self._position = position
 
     @property
     def operation(self) -> str:
-        """Return the operation that this is the state after."""
+        """Return the id of the operation just after which this state was."""
         return self._position.operation
 
     def __repr__(self) -> str:
@@ -158,31 +160,31 @@ class Past(Shown):
 
     @verb("read")
     def decide(self, *, field: str | None = None) -> Redecided:
-        """Return what the references, policy and calibration of then say of the documents of now.
+        """Decide the current documents with the earlier references, policy and calibration.
 
-        Where no document came or went since, that is what was decided then, to the digit; else what
-        was learned is learned again from the same references. Nothing is recorded. Raises Conflict
-        where the collection was in another space then.
+        If no document was added or removed since, the decisions equal the earlier ones to the last
+        digit; otherwise calibration is refitted from the same references. It records nothing.
+        Raises Conflict if the collection had another extractor then.
         """
         with self._now.store.read() as snapshot:
             chosen = self._field(snapshot, field)
-        then = past_store(self._now, self._row, self._position, all_documents=True)
-        return redecide(self._now.store, then, chosen, self._now.root / "cache")
+        past = past_store(self._now, self._row, self._position, all_documents=True)
+        return redecide(self._now.store, past, chosen, self._now.root / "cache")
 
 
-class Travelling(CollectionBase):
-    """What a person asks of a collection's past."""
+class HistoryVerbs(CollectionBase):
+    """Read a collection as of an earlier point; name, compare and retire versions."""
 
     @verb("read", route=False)
     def as_of(self, at: At) -> Past:
-        """Return the collection as it was at a version, operation, event or time, to be read.
+        """Return the collection as it was at a version, operation, event or time, read-only.
 
-        A text is the name of a version, the id of an operation, the number of an event or a time as
-        ISO 8601 writes it (UTC where no zone is given). Raises NotFound for what is none of them,
-        and for a time before the collection or an event yet to come.
+        A text is the name of a version, the id of an operation, the number of an event or a time in
+        ISO 8601 (UTC if it has no zone). Raises NotFound for any other text, for a time before the
+        collection existed, and for an event that has not happened.
         """
         with self._runtime.store.read() as snapshot:
-            position = point(snapshot, self._runtime, self._row, at)
+            position = position_at(snapshot, self._runtime, self._row, at)
         return Past(self._runtime, self._row, position)
 
     @verb("label")
@@ -195,9 +197,9 @@ class Travelling(CollectionBase):
         actor: str = "",
         op_id: str = "",
     ) -> Version:
-        """Name the point where a label field is now; it can be asked for as of then, for ever.
+        """Name the current state of a label field, so that `as_of` finds it by this name.
 
-        Raises Conflict for a name that the collection has given, BadInput for one that is none.
+        Raises Conflict for a name that the collection already has, BadInput for an invalid one.
         """
         with (
             suppress(Replayed),
@@ -210,9 +212,9 @@ class Travelling(CollectionBase):
 
     @verb("read")
     def versions(self, *, field: str | None = None, retired: bool = False) -> list[Version]:
-        """Return the versions, the newest first, of all label fields or of one.
+        """Return the versions of all label fields or of one, newest first.
 
-        Those that are `retired` only on request.
+        With `retired` also the retired ones.
         """
         with self._runtime.store.read() as snapshot:
             chosen = None if field is None else self._field(snapshot, field)
@@ -222,36 +224,36 @@ class Travelling(CollectionBase):
     def compare_versions(
         self, before: str, after: str | None = None, *, field: str | None = None
     ) -> Comparison:
-        """Return how a label field differs between two points; without `after`, from now.
+        """Return how a label field differs between two points; `after` is now by default.
 
-        Points are told as in `as_of`; a version chooses its own label field. Raises NotFound.
+        Give points as for `as_of`; a version selects its own label field. Raises NotFound.
         """
         with self._runtime.store.read() as snapshot:
             field = field or self._field_of(snapshot, before)
             chosen = self._field(snapshot, field)
-            points = [point(snapshot, self._runtime, self._row, before)]
+            positions = [position_at(snapshot, self._runtime, self._row, before)]
             if after is not None:
-                points.append(point(snapshot, self._runtime, self._row, after))
-        stores = [(past_store(self._runtime, self._row, one), one) for one in points]
-        sides = [versions.side(store, chosen, one.operation) for store, one in stores]
+                positions.append(position_at(snapshot, self._runtime, self._row, after))
+        stores = [(past_store(self._runtime, self._row, one), one) for one in positions]
+        states = [versions.field_at(store, chosen, one.operation) for store, one in stores]
         if after is None:
-            sides.append(versions.side(self._runtime.store, chosen, ""))
+            states.append(versions.field_at(self._runtime.store, chosen, ""))
         with self._runtime.store.read() as snapshot:
-            return versions.compare(snapshot, chosen.name, *sides)
+            return versions.compare(snapshot, chosen.name, *states)
 
     @verb("label")
     @idempotent
     def retire_version(self, name: str, *, actor: str = "", op_id: str = "") -> Changed:
-        """Offer a version no more. Who asks for it still gets what it gave, to the digit.
+        """Hide a version from lists; `as_of` still returns the same state for its name.
 
-        Raises NotFound, and Conflict for one that is retired.
+        Raises NotFound, and Conflict for a version that is already retired.
         """
         with self._operate("retire_version", actor, op_id, name) as running:
             versions.retire(running, self._row, name)
         return running.changed()
 
-    def _rule_at(self, field: str | None, at: At) -> Taxonomy:
-        """Return the rule that a field had at a point."""
+    def _taxonomy_at(self, field: str | None, at: At) -> Taxonomy:
+        """Return the taxonomy (policy) that a field had at a point."""
         past = self.as_of(at)
         with past._runtime.store.read() as snapshot:
             return past._field(snapshot, field).taxonomy
@@ -262,16 +264,16 @@ class Travelling(CollectionBase):
         return None
 
 
-def point(snapshot: Snapshot, runtime: Runtime, row: CollectionRow, at: At) -> Position:
-    """Return the point in a collection's ledger that a person names; see `Travelling.as_of`."""
+def position_at(snapshot: Snapshot, runtime: Runtime, row: CollectionRow, at: At) -> Position:
+    """Return the position in the event log that a user names; see `HistoryVerbs.as_of`."""
     own = [field.pk for field in fields_of(snapshot, row.pk)]
     return position_of(snapshot, row, own, at, runtime.clock())
 
 
-def travelled(runtime: Runtime, row: CollectionRow, position: Position) -> Runtime:
-    """Return a runtime whose store shows a collection, and its references, as they were."""
+def past_runtime(runtime: Runtime, row: CollectionRow, position: Position) -> Runtime:
+    """Return a runtime whose store shows a collection and its references as they were."""
     other = copy.copy(runtime)
-    other.store = cast("Store", past_store(runtime, row, position))  # who reads asks no more of it
+    other.store = cast("Store", past_store(runtime, row, position))  # readers use only `read`
     other.book = ReferenceBook()
     return other
 
@@ -279,10 +281,10 @@ def travelled(runtime: Runtime, row: CollectionRow, position: Position) -> Runti
 def past_store(
     runtime: Runtime, row: CollectionRow, position: Position, *, all_documents: bool = False
 ) -> PastStore:
-    """Return the store as a collection, and whom its labels come from, were in it."""
+    """Return the store with a collection and the fields of its references as they were."""
     table = schema.field
     query = select(table.c.pk, table.c.reference_field_pk)
     with runtime.store.read() as snapshot:
         rows = snapshot.rows(query.where(table.c.collection_pk == row.pk))
-    fields = sorted({pk for one in rows for pk in (one.pk, one.reference_field_pk)})
+    fields = sorted({pk for field in rows for pk in (field.pk, field.reference_field_pk)})
     return PastStore(runtime.store, tuple(fields), position.pk, position.at, all_documents)

@@ -1,4 +1,4 @@
-"""Bringing items and vectors into a collection, from whatever a user has."""
+"""Add items and vectors to a collection, and extract the objects that wait."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lookalike.catalog.objects import Draft, held_in, waits_in
 from lookalike.catalog.resources import CollectionRow
-from lookalike.catalog.spaces import in_force_now
+from lookalike.catalog.spaces import is_still_current
 from lookalike.content.sources import json_values
 from lookalike.errors import BadInput
 from lookalike.ingest.documents import Target
@@ -24,15 +24,15 @@ from lookalike.model import Progress, quiet
 def register(
     runtime: Runtime, row: CollectionRow, stream: Iterable[Any], tally: Tally, *, copy: bool
 ) -> None:
-    """Register items as objects that wait for extraction. Raises BadInput where none can be."""
+    """Register items as objects that wait for extraction. Raises BadInput if all were skipped."""
     target = take_in(runtime, row, stream, tally, copy=copy)
-    check_some(tally, target.extractor.accepts)
+    check_any_accepted(tally, target.extractor.accepts)
 
 
 def take_in(
     runtime: Runtime, row: CollectionRow, stream: Iterable[Any], tally: Tally, *, copy: bool
 ) -> Target:
-    """Register items as objects that wait for extraction, and return what they go to."""
+    """Register items as objects that wait for extraction; return the target they belong to."""
     target = runtime.target(row)
     registrar = Registrar(
         runtime.store,
@@ -45,8 +45,8 @@ def take_in(
     return target
 
 
-def check_some(tally: Tally, accepts: Iterable[str]) -> None:
-    """Raise BadInput where all that came was left out, as the extractor does not read it."""
+def check_any_accepted(tally: Tally, accepts: Iterable[str]) -> None:
+    """Raise BadInput if all files were skipped because the extractor does not read them."""
     if tally.skipped and not (tally.added or tally.changed or tally.unchanged):
         wanted = " or ".join(sorted(accepts))
         raise BadInput(
@@ -64,7 +64,7 @@ def add_vectors(
     tally: Tally,
     progress: Progress,
 ) -> None:
-    """Add vectors (n, d) as documents. Raises BadInput for another shape, or other lengths."""
+    """Add vectors (n, d) as documents. Raises BadInput for another shape or unequal lengths."""
     array, named = checked_vectors(vectors, ids, metadata)
     VectorIngest(runtime.operations).add(
         runtime.target(row, array.shape[1]),
@@ -79,19 +79,21 @@ def add_vectors(
 def checked_vectors(
     vectors: Any, ids: Any, metadata: Any
 ) -> tuple[NDArray[Any], list[tuple[str, dict[str, Any]]]]:
-    """Return vectors (n, d), and of each its id and metadata. Raises BadInput where it cannot."""
+    """Return vectors (n, d), and the id and metadata of each. Raises BadInput for a misfit."""
     array = np.asarray(vectors)
     if array.ndim != 2 or array.dtype.kind not in "fiu":
-        raise BadInput(f"vectors are a {array.dtype} array of shape {array.shape}; give (n, d)")
+        raise BadInput(
+            f"vectors is an array of {array.dtype} with shape {array.shape}; give numbers (n, d)"
+        )
     names = vector_ids(array, ids)
     if isinstance(metadata, Mapping) or metadata is None:
         metadata = [metadata or {}] * len(array)
     if len(metadata) != len(array):
         raise BadInput(f"there are {len(metadata)} metadata rows for {len(array)} vectors")
-    return array, [(id, json_values(one)) for id, one in zip(names, metadata, strict=True)]
+    return array, [(id, json_values(row)) for id, row in zip(names, metadata, strict=True)]
 
 
-# --- extraction of what waits --------------------------------------------------------------------
+# --- extraction of waiting objects ---------------------------------------------------------------
 
 _POLL_S = 0.2
 
@@ -103,7 +105,7 @@ def extract_free(
     progress: Progress,
     engine: Engine | None,
 ) -> None:
-    """Extract what waits and nobody is at, in threads here or on an `engine`."""
+    """Extract waiting objects that no other process holds, in threads here or on an `engine`."""
     is_done = False
     while not is_done:
         with runtime.store.read() as snapshot:
@@ -112,7 +114,7 @@ def extract_free(
         target = runtime.target(row)
         runtime.extraction().run(target, tally, runtime.actor, progress, engine)
         with runtime.store.read() as snapshot:
-            is_done = in_force_now(snapshot, target.space)  # or a migration came in between
+            is_done = is_still_current(snapshot, target.space)  # or a migration came between
 
 
 def extract_to_the_end(
@@ -122,9 +124,10 @@ def extract_to_the_end(
     progress: Progress,
     engine: Engine | None,
 ) -> None:
-    """Do as `extract_free`, and wait for what others are at then; what they leave is taken over.
+    """Extract as `extract_free`, then wait for the objects that other processes hold.
 
-    So whatever waited at the beginning has been extracted at the end, by whomever.
+    Objects that they leave are extracted here. So every object that waited at the start is
+    extracted at the end.
     """
     extract_free(runtime, row, tally, progress, engine)
     held = _held(runtime, row)

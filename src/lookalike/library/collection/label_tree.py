@@ -1,4 +1,7 @@
-"""The tree of labels in the store: shown, described, and changed as a whole, in one operation."""
+"""The label tree of a field: read it, describe labels, and rename, merge, split or retire them.
+
+Each change of a label is one undoable operation.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +26,10 @@ from lookalike.labels import (
     Rename,
     check_description,
     check_label,
+    is_within,
     label_in,
-    moved,
     path_of,
-    within,
+    renamed,
 )
 from lookalike.library.collection.base import CollectionBase
 from lookalike.library.metadata import Sync
@@ -35,12 +38,12 @@ from lookalike.model import LABEL_SEPARATOR, Changed, EventKind, Origin
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, one_of
 
-_VOTES = {Origin.HUMAN: "human", Origin.IMPORT: "imported", Origin.PROMOTED: "promoted"}
+_COUNT_NAMES = {Origin.HUMAN: "human", Origin.IMPORT: "imported", Origin.PROMOTED: "promoted"}
 
 
 @dataclass(frozen=True, slots=True)
 class FieldLabels:
-    """The labels of a field as they are: whose they are, in which fields, and what is known."""
+    """The labels of a field: the `owner` field, all fields that share them, and `known` paths."""
 
     owner: int
     family: tuple[int, ...]
@@ -48,8 +51,8 @@ class FieldLabels:
     known: set[str]
 
     def named(self, label: str, separator: str) -> str:
-        """Return a label as it is called today."""
-        return self.naming.one_meant(path_of(check_label(label), separator))
+        """Return the current name of a label."""
+        return self.naming.resolve_one(path_of(check_label(label), separator))
 
 
 def labels_of(snapshot: Snapshot, field: FieldRow) -> FieldLabels:
@@ -60,23 +63,23 @@ def labels_of(snapshot: Snapshot, field: FieldRow) -> FieldLabels:
     for column in (table.c.label, table.c.suggestion):
         query = select(column.label("label")).where(table.c.field_pk.in_(family)).distinct()
         found |= {row.label for row in snapshot.rows(query)}
-    known = label_tree.with_above(label for label in found if label is not None)
+    known = label_tree.with_ancestors(label for label in found if label is not None)
     return FieldLabels(owner, tuple(family), naming, known)
 
 
 def tree(snapshot: Snapshot, collection: CollectionRow, field: FieldRow) -> LabelTree:
-    """Return the labels of a field as a tree: the owner's references, the field's decisions."""
+    """Return the labels of a field as a tree; it counts the field's decisions and references."""
     labels = labels_of(snapshot, field)
     home, owner = _home(snapshot, labels.owner)
-    counts = _counts(snapshot, field.pk, votes_here=field.pk == labels.owner)
+    counts = _counts(snapshot, field.pk, has_references=field.pk == labels.owner)
     if field.pk != labels.owner:
-        for label, own in _counts(snapshot, labels.owner, votes_here=True).items():
+        for label, own in _counts(snapshot, labels.owner, has_references=True).items():
             own = replace(own, automatic=0)
             counts[label] = counts.get(label, LabelCounts()).plus(own)
     examples = ids_of(
         snapshot, {pk for note in labels.naming.notes.values() for pk in note.examples}
     )
-    nodes = label_tree.nodes_of(counts, labels.naming, examples)
+    nodes = label_tree.label_nodes(counts, labels.naming, examples)
     closed = field.taxonomy.closed_set
     return LabelTree(collection.name, field.name, home.name, owner.name, nodes, closed)
 
@@ -91,9 +94,9 @@ def describe(
     examples: Iterable[str] | None,
     aliases: Iterable[str] | None,
 ) -> None:
-    """Say what belongs to a label, which documents show it, and what else it is called.
+    """Set a label's description, examples and aliases; None keeps the value.
 
-    One that is not there yet is there from now on, unless the set of labels is closed.
+    It declares a label that does not exist yet, unless the label set is closed.
     """
     labels, separator = labels_of(running.txn, field), field.taxonomy.separator
     label = labels.named(label, separator)
@@ -113,7 +116,7 @@ def describe(
 
 
 def rename(operations: Operations, running: Running, field: FieldRow, label: str, to: str) -> None:
-    """Give a label, with all below it, another name, or another place in the tree."""
+    """Rename a label with its children, or move it to another place in the tree."""
     labels, separator = labels_of(running.txn, field), field.taxonomy.separator
     label, to = labels.named(label, separator), path_of(check_label(to), separator)
     label_tree.check_rename(label, to, labels.known, labels.naming)
@@ -123,7 +126,7 @@ def rename(operations: Operations, running: Running, field: FieldRow, label: str
 def merge(
     operations: Operations, running: Running, field: FieldRow, names: Iterable[str], into: str
 ) -> None:
-    """Let labels, each with all below it, be another one, which need not be there yet."""
+    """Merge labels with their children into one label, which need not exist yet."""
     labels, separator = labels_of(running.txn, field), field.taxonomy.separator
     sources = sorted({labels.named(one, separator) for one in names})
     into = labels.named(into, separator)
@@ -139,43 +142,45 @@ def split(
     label: str,
     parts: Mapping[str, Iterable[str]],
 ) -> None:
-    """Let each document to which someone gave a label have a part of it, by the ids of each part.
+    """Split a label into `parts` (new label → ids); each document of the label goes to one part.
 
-    What is below the label stays where it is; what the machine had labelled is decided again.
+    The documents are those with the label from a person, an import or a promotion. The label's
+    children stay, and automatic labels are decided again.
     """
     txn, separator = running.txn, field.taxonomy.separator
     labels = labels_of(txn, field)
     label = labels.named(label, separator)
-    ids = {labels.named(name, separator): list(some) for name, some in parts.items()}
-    label_tree.check_split(label, ids, labels.known, labels.naming)
-    there = _given(txn, labels.family, label)
-    by_id: dict[str, list[int]] = {}
-    for pk, id in there.items():
-        by_id.setdefault(id, []).append(pk)
-    for id in (id for some in ids.values() for id in some):
-        if id not in by_id:
+    ids_of_part = {labels.named(name, separator): list(ids) for name, ids in parts.items()}
+    label_tree.check_split(label, ids_of_part, labels.known, labels.naming)
+    pks_of_id: dict[str, list[int]] = {}
+    for pk, id in _given(txn, labels.family, label).items():
+        pks_of_id.setdefault(id, []).append(pk)
+    named = [id for ids in ids_of_part.values() for id in ids]
+    for id in named:
+        if id not in pks_of_id:
             raise NotFound(
-                f"nobody gave {id!r} the label {label!r}: name documents that someone labelled so; "
-                "what the machine labelled is decided again"
+                f"nobody gave {id!r} the label {label!r}: give ids of documents with this label "
+                "from a person or an import; automatic labels are decided again"
             )
-    named = {id for some in ids.values() for id in some}
-    label_tree.check_left_over(label, sorted(set(by_id) - named))
-    chosen = {name: [pk for id in some for pk in by_id[id]] for name, some in ids.items()}
-    others = {one for one in labels.known if one != label} | set(ids)
-    gone = label not in label_tree.with_above(others)
-    detail = {"sources": [label], "parts": chosen, "gone": gone}
+    label_tree.check_left_over(label, sorted(pks_of_id.keys() - named))
+    pks_of_part = {
+        name: [pk for id in ids for pk in pks_of_id[id]] for name, ids in ids_of_part.items()
+    }
+    others = {one for one in labels.known if one != label} | set(ids_of_part)
+    gone = label not in label_tree.with_ancestors(others)
+    detail = {"sources": [label], "parts": pks_of_part, "gone": gone}
     _rename(operations, running, labels, detail)
 
 
 def retire(operations: Operations, running: Running, field: FieldRow, label: str) -> None:
-    """Put a label, with all below it, out of use: nothing is given it, and nobody votes for it."""
+    """Retire a label with its children: it cannot be given, and its references have no effect."""
     labels = labels_of(running.txn, field)
     label = labels.named(label, field.taxonomy.separator)
     label_tree.check_known(label, labels.known)
-    if labels.naming.retired_in(label) is not None:
-        raise Conflict(f"{label!r} is retired already")
-    said = {pk: {"label": label} for pk in labels.family}
-    operations.edit_labels(running, said, EventKind.RETIRED)
+    if labels.naming.retired_by(label) is not None:
+        raise Conflict(f"{label!r} is already retired")
+    details = {pk: {"label": label} for pk in labels.family}
+    operations.edit_labels(running, details, EventKind.RETIRED)
 
 
 def _rename(
@@ -187,22 +192,23 @@ def _rename(
         running, dict.fromkeys(labels.family, detail), EventKind.RENAMED
     )
     if rename.to is not None:
-        below = {one for one in labels.known if any(within(one, name) for name in rename.sources)}
-        running.renamed |= {one: moved(one, rename.sources, rename.to) for one in sorted(below)}
+        sources = rename.sources
+        below = {one for one in labels.known if any(is_within(one, name) for name in sources)}
+        running.renamed |= {one: renamed(one, rename.sources, rename.to) for one in sorted(below)}
     changes: dict[int, dict[str, Any]] = {}
     for field_pk, pks in documents.items():
-        _objects_follow(running.txn, field_pk, pks, rename, changes)
-    Sync(operations, running).reword(changes)
+        _rename_in_objects(running.txn, field_pk, pks, rename, changes)
+    Sync(operations, running).rename(changes)
 
 
-def _objects_follow(
+def _rename_in_objects(
     snapshot: Snapshot,
     field_pk: int,
     documents: Sequence[int],
     rename: Rename,
     changes: dict[int, dict[str, Any]],
 ) -> None:
-    """Note what the metadata of objects are to say instead, where they name a renamed label."""
+    """Add to `changes` (by object pk) the metadata of objects that name a renamed label."""
     home, field = _home(snapshot, field_pk)
     source, separator = home.source_of(field.name), field.taxonomy.separator
     document, object_ = schema.document, schema.object_
@@ -213,16 +219,16 @@ def _objects_follow(
     )
     for row in snapshot.rows(query):
         value = dig(row.metadata, source)
-        said = _said_in(value, separator)
-        now = None if said is None else rename.of(said, row.pk)
-        if now != said and now is not None:
+        before = _label_in(value, separator)
+        after = None if before is None else rename.apply(before, row.pk)
+        if after != before and after is not None:
             top, *rest = [source] if source in row.metadata else source.split(".")
-            said_again = _written(now, value, separator)
-            whole = _replaced(row.metadata[top], rest, said_again) if rest else said_again
+            renamed = _formatted(after, value, separator)
+            whole = _replaced(row.metadata[top], rest, renamed) if rest else renamed
             changes.setdefault(row.object_pk, {})[top] = whole
 
 
-def _said_in(value: Any, separator: str) -> str | None:
+def _label_in(value: Any, separator: str) -> str | None:
     try:
         label = label_in(value)
     except BadInput:
@@ -230,17 +236,17 @@ def _said_in(value: Any, separator: str) -> str | None:
     return None if label is None else path_of(label, separator)
 
 
-def _written(label: str, like: Any, separator: str) -> Any:
-    """Return a label in the form in which another one was written."""
+def _formatted(label: str, like: Any, separator: str) -> Any:
+    """Return a label in the format of the value `like`: a list of parts, or a text."""
     parts = label.split(LABEL_SEPARATOR)
     if isinstance(like, list):
         return parts
     return label if separator == LABEL_SEPARATOR.strip() else separator.join(parts)
 
 
-def _replaced(value: Any, path: Sequence[str], said: Any) -> Any:
+def _replaced(value: Any, path: Sequence[str], new: Any) -> Any:
     first, *rest = path
-    return {**value, first: _replaced(value[first], rest, said) if rest else said}
+    return {**value, first: _replaced(value[first], rest, new) if rest else new}
 
 
 def _home(snapshot: Snapshot, field_pk: int) -> tuple[CollectionRow, FieldRow]:
@@ -251,8 +257,8 @@ def _home(snapshot: Snapshot, field_pk: int) -> tuple[CollectionRow, FieldRow]:
     return collection_row(snapshot, row.collection_pk), field
 
 
-def _counts(snapshot: Snapshot, field_pk: int, *, votes_here: bool) -> dict[str, LabelCounts]:
-    """Return how many documents have each label of a field."""
+def _counts(snapshot: Snapshot, field_pk: int, *, has_references: bool) -> dict[str, LabelCounts]:
+    """Return the number of documents with each label of a field."""
     table = schema.standing
     query = (
         select(table.c.label, table.c.origin, table.c.votes, func.count().label("n"))
@@ -262,15 +268,15 @@ def _counts(snapshot: Snapshot, field_pk: int, *, votes_here: bool) -> dict[str,
     counts: dict[str, LabelCounts] = {}
     for row in snapshot.rows(query):
         name = "automatic" if row.origin == Origin.AUTO else "recorded"
-        if row.votes and votes_here:
-            name = _VOTES[Origin(row.origin)]
+        if row.votes and has_references:
+            name = _COUNT_NAMES[Origin(row.origin)]
         own = counts.get(row.label, LabelCounts())
         counts[row.label] = own.plus(LabelCounts(**{name: row.n}))
     return counts
 
 
 def _given(snapshot: Snapshot, family: Sequence[int], label: str) -> dict[int, str]:
-    """Return the documents (pk → id) to which someone gave a label, in any of the fields."""
+    """Return the documents (pk → id) with a label that is not automatic, in any of the fields."""
     table, document = schema.standing, schema.document
     query = (
         select(document.c.pk, document.c.id)
@@ -284,12 +290,12 @@ def _given(snapshot: Snapshot, family: Sequence[int], label: str) -> dict[int, s
 # --- the verbs -----------------------------------------------------------------------------------
 
 
-class Shaping(CollectionBase):
-    """What a person does with labels themselves; the labels are those of whose labels vote."""
+class LabelTreeVerbs(CollectionBase):
+    """Read and edit the label tree; it belongs to the field that has the references."""
 
     @verb("read")
     def label_tree(self, *, field: str | None = None) -> LabelTree:
-        """Return the labels of a field as a tree, with their style guide and counts."""
+        """Return the labels of a field as a tree, with descriptions, examples and counts."""
         with self._runtime.store.read() as snapshot:
             return tree(snapshot, self._row, self._field(snapshot, field))
 
@@ -305,15 +311,14 @@ class Shaping(CollectionBase):
         actor: str = "",
         op_id: str = "",
     ) -> Changed:
-        """Say what belongs to a label, which documents show it, and its other names.
+        """Set a label's description, example documents and aliases; None keeps the value.
 
-        What is not said stays; a label that is not there yet is there from now on. `examples` are
-        ids of documents in the collection whose labels vote; a label that is given by one of its
-        `aliases` is the label. Raises Conflict for a name that means another label, NotFound,
-        BadInput.
+        It declares a label that does not exist yet. `examples` are ids of documents in the
+        collection that has the references; where a label is given, an alias means the label. Raises
+        Conflict for a name that means another label, NotFound, BadInput.
         """
-        named = None if examples is None else list(examples)
-        others = None if aliases is None else list(aliases)
+        example_ids = None if examples is None else list(examples)
+        names = None if aliases is None else list(aliases)
 
         def act(running: Running, chosen: FieldRow) -> None:
             describe(
@@ -322,12 +327,12 @@ class Shaping(CollectionBase):
                 chosen,
                 label,
                 description=description,
-                examples=named,
-                aliases=others,
+                examples=example_ids,
+                aliases=names,
             )
 
-        asked = (label, description, named, others)
-        return self._shape("describe_label", field, actor, op_id, asked, act)
+        arguments = (label, description, example_ids, names)
+        return self._edit("describe_label", field, actor, op_id, arguments, act)
 
     @verb("admin")
     def rename_label(
@@ -340,17 +345,17 @@ class Shaping(CollectionBase):
         actor: str = "",
         op_id: str = "",
     ) -> Changed:
-        """Give a label, with all below it, another name, or another place in the tree: a path.
+        """Rename a label with its children, or move it to another path in the tree.
 
-        It reads so wherever it was said, and nothing else changes; the old name means the new one
-        from now on. With `preview` nothing is written. Raises Conflict for a name that is taken,
-        NotFound, BadInput for a place below itself.
+        The new name replaces the old one everywhere, and no decision changes; the old name becomes
+        an alias. With `preview` nothing is written. Raises Conflict for a name in use, NotFound,
+        BadInput for a place below itself.
         """
 
         def act(running: Running, chosen: FieldRow) -> None:
             rename(self._runtime.operations, running, chosen, label, to)
 
-        return self._shape("rename_label", field, actor, op_id, (label, to), act, preview)
+        return self._edit("rename_label", field, actor, op_id, (label, to), act, preview)
 
     @verb("admin")
     def merge_labels(
@@ -363,17 +368,17 @@ class Shaping(CollectionBase):
         actor: str = "",
         op_id: str = "",
     ) -> Changed:
-        """Let labels, each with all below it, be another one, there or new; then decide again.
+        """Merge labels with their children into one label, existing or new; then decide again.
 
-        Their names mean that one from now on. With `preview` nothing is written. Raises NotFound,
-        BadInput for a label that is merged into itself or into what is below it.
+        Their names become aliases of it. With `preview` nothing is written. Raises NotFound,
+        BadInput for a label merged into itself or into its own child.
         """
         names = list(labels)
 
         def act(running: Running, chosen: FieldRow) -> None:
             merge(self._runtime.operations, running, chosen, names, into)
 
-        return self._shape("merge_labels", field, actor, op_id, (names, into), act, preview)
+        return self._edit("merge_labels", field, actor, op_id, (names, into), act, preview)
 
     @verb("admin")
     def split_label(
@@ -386,18 +391,18 @@ class Shaping(CollectionBase):
         actor: str = "",
         op_id: str = "",
     ) -> Changed:
-        """Split a label: new label → ids of the documents that have it, each in one part.
+        """Split a label into `parts`: new label → ids of its documents, each in one part.
 
-        Named are all to which someone gave the label; what the machine labelled is decided again.
-        What is below the label stays. With `preview` nothing is written. Raises BadInput for
-        documents that are left over, NotFound for those that nobody labelled so.
+        Give all documents with the label from a person, import or promotion; automatic labels are
+        decided again. The label's children stay. With `preview` nothing is written. Raises BadInput
+        for documents in no part, NotFound for documents without the label.
         """
-        ids = {name: list(some) for name, some in parts.items()}
+        ids_of_part = {name: list(ids) for name, ids in parts.items()}
 
         def act(running: Running, chosen: FieldRow) -> None:
-            split(self._runtime.operations, running, chosen, label, ids)
+            split(self._runtime.operations, running, chosen, label, ids_of_part)
 
-        return self._shape("split_label", field, actor, op_id, (label, ids), act, preview)
+        return self._edit("split_label", field, actor, op_id, (label, ids_of_part), act, preview)
 
     @verb("admin")
     def retire_label(
@@ -409,29 +414,29 @@ class Shaping(CollectionBase):
         actor: str = "",
         op_id: str = "",
     ) -> Changed:
-        """Put a label, with all below it, out of use: no reference votes for it any more.
+        """Retire a label with its children: its documents are references no more.
 
-        What people said stays as it is; to use the label again, undo the operation. With `preview`
-        nothing is written. Raises Conflict for one that is retired already, NotFound.
+        People's labels stay stored; undo the operation to use the label again. With `preview`
+        nothing is written. Raises Conflict for a label that is already retired, NotFound.
         """
 
         def act(running: Running, chosen: FieldRow) -> None:
             retire(self._runtime.operations, running, chosen, label)
 
-        return self._shape("retire_label", field, actor, op_id, (label,), act, preview)
+        return self._edit("retire_label", field, actor, op_id, (label,), act, preview)
 
     @idempotent
-    def _shape(
+    def _edit(
         self,
         verb: str,
         field: str | None,
         actor: str,
         op_id: str,
-        asked: tuple[object, ...],
+        arguments: tuple[object, ...],
         act: Callable[[Running, FieldRow], None],
         preview: bool = False,
     ) -> Changed:
-        with self._operate(verb, actor, "" if preview else op_id, field, *asked) as running:
+        with self._operate(verb, actor, "" if preview else op_id, field, *arguments) as running:
             act(running, self._field(running.txn, field))
             if preview:
                 raise Previewed(running.changed())

@@ -1,4 +1,7 @@
-"""Labels from elsewhere: rows matched to documents, and what of them is not taken, with reasons."""
+"""From answers and imported rows to label statements; rows and answers that are refused, and why.
+
+A statement (`LabelStatement`) is what a person or an import says of a document's label.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +24,14 @@ from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, one_of
 
 NAME_COLUMNS = ("id", "sha256", "file_name")
-"""How a row may name its document, tried in this order."""
+"""The columns by which a row may name its document, tried in this order."""
 
 SHOWN = "shown"
-"""The column of a check sheet that tells which label a person was shown."""
+"""The column of a check sheet with the label that the person was shown."""
 
 
 class _Index:
-    """The documents of a collection by everything a row may call them."""
+    """The documents of a collection by id, digest and file name."""
 
     def __init__(self, rows: Sequence[Any]) -> None:
         self._ids = {row.id: row.pk for row in rows}
@@ -43,8 +46,8 @@ class _Index:
     def find(self, row: Mapping[str, Any]) -> list[int]:
         """Return the documents that a row names: none, one, or all with the same content.
 
-        A file name fits when it equals the document's, or when one is the end of the other.
-        Raises LookupError with the reason where it fits several.
+        A file name fits if it equals the document's, or if one path is the end of the other.
+        Raises LookupError with the reason if it fits several documents.
         """
         if not is_missing(row.get("id")) and str(row["id"]) in self._ids:
             return [self._ids[str(row["id"])]]
@@ -61,11 +64,11 @@ class _Index:
         return fitting
 
     def has_changed(self, pk: int, row: Mapping[str, Any]) -> bool:
-        """Return whether a row names another content than the document has by now."""
+        """Return whether the document has other content now than the row names."""
         return _given(row, "sha256") and self._digest_of[pk] != str(row["sha256"]).lower()
 
 
-def read_labels(
+def imported_statements(
     snapshot: Snapshot,
     collection_pk: int,
     field: FieldRow,
@@ -77,47 +80,47 @@ def read_labels(
     asked: bool,
     actor: str,
 ) -> tuple[list[LabelStatement], dict[str, str]]:
-    """Return what rows say of documents, and why the others are not taken, by name.
+    """Return the statements of rows, and the reason for each refused row, by the row's name.
 
-    Who says it, as a person, is the `actor`. What was `asked` may have a label SHOWN: without a
-    label of its own the row says that this one is wrong, and it is not taken of a document that
-    changed or got another answer meanwhile.
+    With the origin human the `actor` is the person. `asked` rows are those of a check sheet: a row
+    without a label rejects the label in its column SHOWN. A row is refused if its document changed
+    or got another answer since the sheet was written.
 
-    Raises BadInput where no row has the columns that are needed, or none fits a document.
+    Raises BadInput if no row has the required columns, or no row fits a document.
     """
     table = schema.document
     query = select(table.c.pk, table.c.id, table.c.sha256, table.c.file_name)
     index = _Index(snapshot.rows(query.where(table.c.collection_pk == collection_pk)))
     vocabulary = Vocabulary(snapshot, field.pk)
-    said: dict[int, LabelStatement] = {}
-    names: dict[int, str] = {}
-    refused: dict[str, str] = {}
-    of_sheet: set[int] = set()
-    count = 0
+    statements: dict[int, LabelStatement] = {}
+    names, refused = dict[int, str](), dict[str, str]()
+    of_sheet, count = set[int](), 0
     for count, row in enumerate(rows, 1):
         name = _name(row, count)
         try:
-            for pk, one in _read(index, row, label_column, origin, trusted, asked):
-                if pk in said and (said[pk].kind, said[pk].label) != (one.kind, one.label):
-                    raise LookupError(f"was {said[pk].label!r} in an earlier row; the first stays")
-                if (reason := vocabulary.why_not(str(one.label))) is not None:
+            for pk, new in _statements(index, row, label_column, origin, trusted, asked):
+                first = statements.get(pk, new)
+                if (first.kind, first.label) != (new.kind, new.label):
+                    raise LookupError(f"was {first.label!r} in an earlier row; the first stays")
+                if (reason := vocabulary.why_not(str(new.label))) is not None:
                     raise LookupError(reason)
-                said[pk], names[pk] = one, name
+                statements[pk], names[pk] = new, name
                 if asked and _given(row, SHOWN):
                     of_sheet.add(pk)
         except (LookupError, BadInput) as error:
             refused[name] = str(error.args[0])
-    if not said:
-        raise BadInput(_nothing_taken(count, refused, label_column))
-    labels = {pk: vocabulary.meant(str(one.label)) for pk, one in said.items()}
-    for pk, reason in _answered(snapshot, field, {pk: said[pk] for pk in of_sheet}, labels).items():
-        del said[pk]
+    if not statements:
+        raise BadInput(_nothing_imported(count, refused, label_column))
+    labels = {pk: vocabulary.resolve(str(one.label)) for pk, one in statements.items()}
+    sheet = {pk: statements[pk] for pk in of_sheet}
+    for pk, reason in _answered_since(snapshot, field, sheet, labels).items():
+        del statements[pk]
         if reason:
             refused[names[pk]] = reason
-    return _news(snapshot, field, said, labels, names, refused, actor), refused
+    return _effective(snapshot, field, statements, labels, names, refused, actor), refused
 
 
-def _nothing_taken(count: int, refused: Mapping[str, str], label_column: str) -> str:
+def _nothing_imported(count: int, refused: Mapping[str, str], label_column: str) -> str:
     name, reason = next(iter(refused.items()), ("", "there are no rows"))
     return (
         f"none of {count} rows gives a label; the first: {name} {reason} "
@@ -125,7 +128,7 @@ def _nothing_taken(count: int, refused: Mapping[str, str], label_column: str) ->
     )
 
 
-def _read(
+def _statements(
     index: _Index,
     row: Mapping[str, Any],
     label_column: str,
@@ -141,66 +144,77 @@ def _read(
         label = row[SHOWN]
     pks = index.find(row)
     if not pks:
-        raise LookupError("is no document of this collection")
+        raise LookupError("is not a document of this collection")
     if asked and any(index.has_changed(pk, row) for pk in pks):
-        raise LookupError("has another content by now; look at it again")
-    votes = trusted and row.get("label_source") != Origin.AUTO
-    kind = EventKind.LABELLED if votes else EventKind.SUGGESTED
+        raise LookupError("has other content now; look at it again")
+    is_trusted = trusted and row.get("label_source") != Origin.AUTO
+    kind = EventKind.LABELLED if is_trusted else EventKind.SUGGESTED
     kind = EventKind.REJECTED if refuses else kind
     checked = check_label(str(label))
     return [(pk, LabelStatement(pk, kind, checked, origin, asked and not refuses)) for pk in pks]
 
 
-def _answered(
+def _answered_since(
     snapshot: Snapshot,
     field: FieldRow,
-    said: Mapping[int, LabelStatement],
+    statements: Mapping[int, LabelStatement],
     labels: Mapping[int, str],
 ) -> dict[int, str]:
-    """Return which rows of a check sheet came too late, and why: "" where it was said before."""
-    now, before = label_states(snapshot, field.pk, said), rejections(snapshot, field.pk, said)
+    """Return the reasons for rows of a check sheet that came too late, by document.
+
+    The reason is "" for a rejection that was recorded before.
+    """
+    states = label_states(snapshot, field.pk, statements)
+    rejected = rejections(snapshot, field.pk, statements)
     late = {}
-    for pk, one in said.items():
-        stance, label = now[pk], labels[pk]
-        refuses = one.kind is EventKind.REJECTED
-        is_answered = stance.origin in (Origin.HUMAN, Origin.IMPORT)
-        if is_answered and (refuses or stance.label != label):
-            word = "it is of a new kind" if stance.label is None else repr(stance.label)
-            late[pk] = f"{stance.actor} said {word} meanwhile; that stays"
-        elif refuses and (pk, label) in before:
+    for pk, statement in statements.items():
+        state, label = states[pk], labels[pk]
+        rejects = statement.kind is EventKind.REJECTED
+        is_answered = state.origin in (Origin.HUMAN, Origin.IMPORT)
+        if is_answered and (rejects or state.label != label):
+            late[pk] = f"{state.actor} answered {_answer(state.label)} meanwhile; that stays"
+        elif rejects and (pk, label) in rejected:
             late[pk] = ""
     return late
 
 
-def _news(
+def _effective(
     snapshot: Snapshot,
     field: FieldRow,
-    said: Mapping[int, LabelStatement],
+    statements: Mapping[int, LabelStatement],
     labels: Mapping[int, str],
     names: Mapping[int, str],
     refused: dict[str, str],
     actor: str,
 ) -> list[LabelStatement]:
-    """Leave out what stands already, as `labels` are called now; note what outweighs it."""
-    now = label_states(snapshot, field.pk, said)
-    news = []
-    for pk, one in said.items():
-        stance, label = now[pk], labels[pk]
-        if one.kind is EventKind.REJECTED:
-            news.append(one)
-        elif one.kind is EventKind.SUGGESTED:
-            if stance.suggestion != label:
-                news.append(one)
-        elif stance.origin == Origin.HUMAN and one.origin is not Origin.HUMAN:
-            if stance.label != label:
-                word = "it is of a new kind" if stance.label is None else repr(stance.label)
-                refused[names[pk]] = f"a person said {word}; an import never overwrites that"
-        elif one.origin is Origin.HUMAN:
-            if stance.adds_information(label, actor):
-                news.append(one)
-        elif (stance.label, stance.origin) != (label, one.origin):
-            news.append(one)
-    return news
+    """Return the statements that change something; refuse those that a person's label overrides.
+
+    `labels` are the current names of their labels.
+    """
+    states = label_states(snapshot, field.pk, statements)
+    effective = []
+    for pk, statement in statements.items():
+        state, label = states[pk], labels[pk]
+        if statement.kind is EventKind.REJECTED:
+            changes = True
+        elif statement.kind is EventKind.SUGGESTED:
+            changes = state.suggestion != label
+        elif statement.origin is Origin.HUMAN:
+            changes = state.adds_information(label, actor)
+        elif state.origin == Origin.HUMAN:
+            changes = False
+            if state.label != label:
+                answer = _answer(state.label)
+                refused[names[pk]] = f"a person answered {answer}; an import never overwrites that"
+        else:
+            changes = (state.label, state.origin) != (label, statement.origin)
+        if changes:
+            effective.append(statement)
+    return effective
+
+
+def _answer(label: str | None) -> str:
+    return "'new category'" if label is None else repr(label)
 
 
 def _ends_alike(one: PurePosixPath, other: PurePosixPath) -> bool:
@@ -217,10 +231,10 @@ def _name(row: Mapping[str, Any], number: int) -> str:
     return f"row {number} ({next(known, 'without a name')})"
 
 
-# --- answers to ledger entries -------------------------------------------------------------------
+# --- answers of a person -------------------------------------------------------------------------
 
 
-def labelled(
+def label_statements(
     snapshot: Snapshot,
     field_pk: int,
     pks: Mapping[str, int],
@@ -229,20 +243,22 @@ def labelled(
     asked: bool,
     actor: str,
 ) -> list[LabelStatement]:
-    """Return the lines of giving labels by document id; what the actor said already is left out.
+    """Return the statements that give labels by document id, without those that change nothing.
 
-    None takes back what the person said. Of a label that looks wrong it is news that somebody gives
-    it again. Raises BadInput for a label that is retired, or not in a closed set.
+    None retracts the person's label or answer. Giving a suspect label again confirms it, so that is
+    kept. Raises BadInput for a label that is retired, or not in a closed set.
     """
     check_in_use(snapshot, field_pk, labels.values())
-    now, suspects = label_states(snapshot, field_pk, pks.values()), suspects_of(snapshot, field_pk)
-    said = []
+    states = label_states(snapshot, field_pk, pks.values())
+    suspects = suspects_of(snapshot, field_pk)
+    statements = []
     for id, label in labels.items():
+        pk = pks[id]
         if label is None:
-            said.append(LabelStatement(pks[id], EventKind.RETRACTED, None, Origin.HUMAN))
-        elif now[pks[id]].adds_information(label, actor) or (pks[id], label) in suspects:
-            said.append(LabelStatement(pks[id], EventKind.LABELLED, label, Origin.HUMAN, asked))
-    return said
+            statements.append(LabelStatement(pk, EventKind.RETRACTED, None, Origin.HUMAN))
+        elif states[pk].adds_information(label, actor) or (pk, label) in suspects:
+            statements.append(LabelStatement(pk, EventKind.LABELLED, label, Origin.HUMAN, asked))
+    return statements
 
 
 def check_fresh(
@@ -252,28 +268,30 @@ def check_fresh(
     labels: Mapping[int, Mapping[str, str | None]],
     actor: str,
 ) -> None:
-    """Raise Stale where another person has said something else since a client saw a document.
+    """Raise Stale if another person answered differently since the client saw a document.
 
-    `labels` is what the `actor` is about to say, by field (pk) and document id. What the machine
-    decided meanwhile does not matter, nor what the actor said, nor the same label of somebody else.
-    Raises BadInput for the revision of a document that nothing is said of.
+    `labels` is what the `actor` is about to give, by field (pk) and document id. Automatic
+    decisions since then do not matter, nor do answers of the actor, nor the same label from
+    somebody else. Raises BadInput for the revision of a document that gets no label here.
     """
     _check_named(pks, revisions)
-    said: dict[str, LatestAnswer] = {}
+    differing: dict[str, LatestAnswer] = {}
     for field_pk, own in labels.items():
         since = {pks[id]: revision for id, revision in revisions.items() if id in own}
-        words = latest_answers(snapshot, field_pk, since)
-        others = {id: word for id in own if (word := words.get(pks[id])) and word.actor != actor}
-        labels_now: dict[str | None, str | None] = {None: None}
+        latest = latest_answers(snapshot, field_pk, since)
+        others = {id: last for id in own if (last := latest.get(pks[id])) and last.actor != actor}
+        current: dict[str | None, str | None] = {None: None}
         for label in {own[id] for id in others} - {None}:
-            labels_now[label] = resolved_label(snapshot, field_pk, str(label))
-        said |= {id: word for id, word in others.items() if not word.is_label(labels_now[own[id]])}
-    for id, word in said.items():
-        now = _revisions(snapshot, labels, {one: pks[one] for one in said})
+            current[label] = resolved_label(snapshot, field_pk, str(label))
+        differing |= {
+            id: last for id, last in others.items() if not last.is_label(current[own[id]])
+        }
+    for id, last in differing.items():
+        now = _revisions(snapshot, labels, {one: pks[one] for one in differing})
         raise Stale(
-            f"{word.actor} {word.in_words(id)} after revision {revisions[id]}, which this was "
+            f"{last.actor} {last.in_words(id)} after revision {revisions[id]}, which this was "
             "meant for: read it again",
-            {"revisions": now, "answers": {one: by.answer for one, by in said.items()}},
+            {"revisions": now, "answers": {one: by.answer for one, by in differing.items()}},
         )
 
 
@@ -285,41 +303,41 @@ def check_amendable(
     revisions: Mapping[str, int],
     actor: str,
 ) -> None:
-    """Raise Stale where a client's changes of metadata, by document id, come too late.
+    """Raise Stale if a client's changes of metadata, by document id, come too late.
 
-    A label, under the name of one of the `fields` (name → pk), does as `check_fresh` says. Other
-    metadata, and None, which refuses the label that a document shows, are meant for what was seen.
+    A label, under the name of one of the `fields` (name → pk), is checked by `check_fresh`. Other
+    metadata, and None (which rejects the shown label), need the revision that the client saw.
     """
     _check_named(pks, revisions)
     labels: dict[int, dict[str, str | None]] = {}
-    shown: set[str] = set()
+    exact: set[str] = set()
     for id in revisions:
         for name, value in changes[id].items():
             label = label_in(value) if name in fields else None
             if label is None:
-                shown.add(id)
+                exact.add(id)
             else:
                 labels.setdefault(fields[name], {})[id] = label
-    now = _revisions(snapshot, fields.values(), {id: pks[id] for id in shown})
-    moved = {id: revision for id, revision in now.items() if revision > revisions[id]}
-    for id, revision in moved.items():
+    now = _revisions(snapshot, fields.values(), {id: pks[id] for id in exact})
+    newer = {id: revision for id, revision in now.items() if revision > revisions[id]}
+    for id, revision in newer.items():
         raise Stale(
             f"document {id!r} is at revision {revision}, and this was meant for "
             f"{revisions[id]}: read it again",
-            {"revisions": moved},
+            {"revisions": newer},
         )
     check_fresh(snapshot, pks, revisions, labels, actor)
 
 
 def _check_named(pks: Mapping[str, int], revisions: Mapping[str, int]) -> None:
     if others := revisions.keys() - pks.keys():
-        raise BadInput(f"there is a revision for {min(others)!r}, of which nothing is said")
+        raise BadInput(f"revisions names {min(others)!r}, which gets no label or change here")
 
 
 def _revisions(
     snapshot: Snapshot, field_pks: Iterable[int], pks: Mapping[str, int]
 ) -> dict[str, int]:
-    """Return the revisions that documents have now in these fields, by id."""
+    """Return the current revisions of documents by id: the newest of their fields."""
     table = schema.standing
     query = select(table.c.document_pk, table.c.revision)
     query = query.where(table.c.field_pk.in_(list(field_pks)))
@@ -329,18 +347,20 @@ def _revisions(
     return {id: now.get(pk, 0) for id, pk in pks.items()}
 
 
-def rejected(
-    pks: Mapping[str, int], shown: Mapping[str, Document], labels: Mapping[str, str | None]
+def rejection_statements(
+    pks: Mapping[str, int], documents: Mapping[str, Document], labels: Mapping[str, str | None]
 ) -> list[LabelStatement]:
-    """Return the lines of refusing labels by document id; None is the one that the document shows.
+    """Return the statements that reject labels by document id.
 
-    Raises BadInput for a document that shows none.
+    None means the document's label, else its suggestion, else its runner-up. Raises BadInput for a
+    document with none of these.
     """
-    said = []
-    for id, label in labels.items():
-        standing = shown[id].standing
-        refused = label or standing.label or standing.suggestion or standing.decision.runner_up
-        if refused is None:
+    statements = []
+    for id, given in labels.items():
+        state = documents[id].standing
+        label = given or state.label or state.suggestion or state.decision.runner_up
+        if label is None:
             raise BadInput(f"document {id!r} has no label and no suggestion to reject")
-        said.append(LabelStatement(pks[id], EventKind.REJECTED, check_label(refused), Origin.HUMAN))
-    return said
+        label = check_label(label)
+        statements.append(LabelStatement(pks[id], EventKind.REJECTED, label, Origin.HUMAN))
+    return statements

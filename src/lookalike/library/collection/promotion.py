@@ -1,4 +1,4 @@
-"""Promotion: the deliberate step that lets what labelled itself vote."""
+"""Promotion: make automatically labelled documents references, if they pass a gate."""
 
 from __future__ import annotations
 
@@ -29,21 +29,22 @@ from lookalike.model import Changed, EventKind, Origin
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, one_of
 
-# --- the gate: which automatic labels may vote ---------------------------------------------------
+# --- the gate: which automatic labels may become references --------------------------------------
 
-# What labelled itself would teach the rule its own mistakes. So the gate lets through only what is
-# surer than labelling asks for, says something new, contradicts nobody, and does not outnumber what
-# people said. What has passed votes, but should not calibrate: it was chosen for being easy.
+# Automatic labels as references would reinforce the classifier's own mistakes. So the gate requires
+# more confidence than labelling does, new information, no conflict with a reference, and no more
+# promoted references than people's. Promoted references propagate evidence but are left out of
+# calibration: they are a selection of easy documents.
 
-BAR = 0.99
-"""The confidence that promotion asks for by default."""
+MIN_CONFIDENCE = 0.99
+"""The confidence that promotion requires by default."""
 
 CAP = 1.0
-"""How many promoted references a label may have for each of people's, by default."""
+"""The number of promoted references allowed per reference from people, by default."""
 
 
 class Hold(StrEnum):
-    """Why a document is not promoted."""
+    """Why the gate does not promote a document."""
 
     CONFLICT = "conflict"
     UNSURE = "unsure"
@@ -53,7 +54,7 @@ class Hold(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Documents that labelled themselves, all (m,) but for `vectors` float16 (m, d).
+    """Automatically labelled documents, arrays (m,) except `vectors` float16 (m, d).
 
     `ids` int64, `codes` their labels, `confidence` and `margin` of the decisions, `matches` (m, k)
     their nearest references.
@@ -69,72 +70,74 @@ class Candidates:
 
 def gate(
     candidates: Candidates,
-    peoples: NDArray[np.integer],
+    given: NDArray[np.integer],
     promoted: NDArray[np.integer],
     *,
     bound: float,
-    bar: float = BAR,
+    min_confidence: float = MIN_CONFIDENCE,
     cap: float = CAP,
 ) -> list[Hold | None]:
-    """Return for each candidate why it may not be promoted, None where it may.
+    """Return for each candidate why it is not promoted, None if it is.
 
-    `peoples` and `promoted` count by code the references that people gave and those promoted
-    before; `bound` is that of `duplicate_bound`. The surest candidates come first: a later one that
-    is a near-duplicate of one let through is held, too.
+    `given` and `promoted` count the references from people and those promoted before, by code;
+    `bound` is the similarity from `duplicate_bound`. The most confident candidates come first: a
+    later near-duplicate of a promoted candidate is held back.
     """
     holds: list[Hold | None] = [None] * len(candidates.ids)
     near = near_duplicates(candidates.matches, bound)
     other = candidates.matches.codes != candidates.codes[:, None]
     conflict = np.asarray((near & other).any(axis=1))
-    known = np.asarray(near.any(axis=1))
-    room = np.floor(cap * peoples) - promoted
-    wide = candidates.vectors.astype(np.float64)
-    chosen: list[int] = []
-    for place in _surest_first(candidates):
-        if conflict[place]:
-            holds[place] = Hold.CONFLICT
-        elif candidates.confidence[place] < bar:
-            holds[place] = Hold.UNSURE
-        elif known[place]:
-            holds[place] = Hold.DUPLICATE
-        elif room[candidates.codes[place]] < 1:
-            holds[place] = Hold.ENOUGH
-        elif twins := _twins(wide, place, chosen, bound):
-            agree = {candidates.codes[twin] for twin in twins} == {candidates.codes[place]}
-            holds[place] = Hold.DUPLICATE if agree else Hold.CONFLICT
+    duplicate = np.asarray(near.any(axis=1))
+    room = np.floor(cap * given) - promoted
+    vectors = candidates.vectors.astype(np.float64)
+    passed: list[int] = []
+    for row in _most_confident_first(candidates):
+        if conflict[row]:
+            holds[row] = Hold.CONFLICT
+        elif candidates.confidence[row] < min_confidence:
+            holds[row] = Hold.UNSURE
+        elif duplicate[row]:
+            holds[row] = Hold.DUPLICATE
+        elif room[candidates.codes[row]] < 1:
+            holds[row] = Hold.ENOUGH
+        elif same := _near_duplicates(vectors, row, passed, bound):
+            agree = {candidates.codes[other] for other in same} == {candidates.codes[row]}
+            holds[row] = Hold.DUPLICATE if agree else Hold.CONFLICT
         else:
-            room[candidates.codes[place]] -= 1
-            chosen.append(place)
+            room[candidates.codes[row]] -= 1
+            passed.append(row)
     return holds
 
 
-def _surest_first(candidates: Candidates) -> list[int]:
+def _most_confident_first(candidates: Candidates) -> list[int]:
     order = np.lexsort((candidates.ids, -candidates.margin, -candidates.confidence))
-    return [int(place) for place in order]
+    return [int(row) for row in order]
 
 
-def _twins(vectors: NDArray[np.float64], place: int, chosen: list[int], bound: float) -> list[int]:
-    """Return those of the `chosen` that are near-duplicates of the candidate at `place`."""
-    if not chosen:
+def _near_duplicates(
+    vectors: NDArray[np.float64], row: int, passed: list[int], bound: float
+) -> list[int]:
+    """Return the candidates in `passed` that are near-duplicates of the candidate `row`."""
+    if not passed:
         return []
-    similarity = similarities(vectors[place : place + 1], vectors[chosen])[0]
-    return [chosen[twin] for twin in np.flatnonzero(similarity >= np.float32(bound))]
+    similarity = similarities(vectors[row : row + 1], vectors[passed])[0]
+    return [passed[place] for place in np.flatnonzero(similarity >= np.float32(bound))]
 
 
 # -------------------------------------------------------------------------------------------------
 
 _HELD = {
-    Hold.CONFLICT: "contradicts a reference that is all but the same",
-    Hold.UNSURE: f"is not sure enough to vote: the gate asks for {BAR}",
-    Hold.DUPLICATE: "adds nothing: a reference is all but the same",
-    Hold.ENOUGH: "its label has as many promoted references as people gave it",
+    Hold.CONFLICT: "has another label than a near-duplicate reference",
+    Hold.UNSURE: f"has a confidence below {MIN_CONFIDENCE}, which promotion requires",
+    Hold.DUPLICATE: "adds nothing: it is a near-duplicate of a reference",
+    Hold.ENOUGH: "its label already has as many promoted references as references from people",
 }
 
 
 def promotable(
     collection_pk: int, field_pk: int, label: str | None, min_confidence: float | None
 ) -> Select[Any]:
-    """Return the statement that selects the documents that labelled themselves, filtered."""
+    """Return the query for the automatically labelled documents that pass the filters."""
     standing = schema.standing.c
     query = document_query(collection_pk, field_pk).where(standing.origin == Origin.AUTO)
     if label is not None:
@@ -145,7 +148,7 @@ def promotable(
 
 
 def not_automatic(snapshot: Snapshot, field_pk: int, pks: Mapping[str, int]) -> dict[str, str]:
-    """Return why documents cannot be promoted, by id: there is no label, or not the machine's."""
+    """Return why documents cannot be promoted, by id: they have no automatic label."""
     now = label_states(snapshot, field_pk, pks.values())
     return {
         id: "has no label" if now[pk].label is None else f"its label is {now[pk].origin}, not auto"
@@ -164,12 +167,12 @@ def promote(
     gated: bool,
     audited_only: bool = False,
 ) -> None:
-    """Promote the chosen documents: here in unified mode, else as copies in the curated one.
+    """Promote the documents of a query: here in unified mode, else as copies where references are.
 
-    With a gate, what it holds back is refused, with the reason; with `audited_only` what no audit
-    found right, too.
+    If `gated`, it refuses what the gate holds back, with the reason; with `audited_only` also
+    every document whose label no audit found right.
     """
-    pks = _not_held(running, field, [row.pk for row in running.txn.rows(query)])
+    pks = _not_held_out(running, field, [row.pk for row in running.txn.rows(query)])
     if audited_only:
         pks = _audited_right(running, field, pks)
     if gated and pks:
@@ -180,23 +183,23 @@ def promote(
     if field.reference_field_pk != field.pk:
         chosen = _copied(runtime, running, collection, field, chosen)
     running.by_person = len(chosen)
-    said = [
+    statements = [
         LabelStatement(pk, EventKind.PROMOTED, label, Origin.PROMOTED)
         for pk, label in chosen.items()
     ]
-    runtime.operations.append(running, field.reference_field_pk, said)
+    runtime.operations.append(running, field.reference_field_pk, statements)
 
 
-def _not_held(running: Running, field: FieldRow, pks: Sequence[int]) -> list[int]:
-    """Return those of the documents that no open audit or trial holds; refuse the others."""
-    asked = held_out(running.txn, field.pk, pks)
-    reason = "is under audit or on trial: close the audit, or end the trial, first"
-    running.refused |= dict.fromkeys(ids_of(running.txn, asked).values(), reason)
-    return [pk for pk in pks if pk not in asked]
+def _not_held_out(running: Running, field: FieldRow, pks: Sequence[int]) -> list[int]:
+    """Return the documents that no open audit or experiment holds out; refuse the others."""
+    held = held_out(running.txn, field.pk, pks)
+    reason = "is in an open audit or experiment: close or end that first"
+    running.refused |= dict.fromkeys(ids_of(running.txn, held).values(), reason)
+    return [pk for pk in pks if pk not in held]
 
 
 def _audited_right(running: Running, field: FieldRow, pks: Sequence[int]) -> list[int]:
-    """Return those of the documents whose label an audit found right; refuse the others."""
+    """Return the documents whose label an audit found right; refuse the others."""
     right = audited_right(running.txn, field.pk, pks)
     others = ids_of(running.txn, set(pks) - right)
     running.refused |= dict.fromkeys(others.values(), "no audit has found its label right")
@@ -204,7 +207,7 @@ def _audited_right(running: Running, field: FieldRow, pks: Sequence[int]) -> lis
 
 
 def _through_gate(running: Running, field: FieldRow, pks: Sequence[int]) -> list[int]:
-    """Return those of the documents that the gate lets through; refuse the others."""
+    """Return the documents that pass the gate; refuse the others."""
     txn, standing = running.txn, schema.standing
     decider = running.decider(field.pk)
     state = decider.state
@@ -222,12 +225,12 @@ def _through_gate(running: Running, field: FieldRow, pks: Sequence[int]) -> list
     promoted = select(standing.c.document_pk).where(
         standing.c.field_pk == field.reference_field_pk, standing.c.origin == Origin.PROMOTED
     )
-    machines = [row.document_pk for row in txn.rows(promoted)]
-    ours = ~np.isin(state.references.pks, machines)
+    promoted_pks = [row.document_pk for row in txn.rows(promoted)]
+    is_given = ~np.isin(state.references.pks, promoted_pks)
     count = len(state.codes.names)
-    peoples = np.bincount(state.references.codes[ours], minlength=count)
-    before = np.bincount(state.references.codes[~ours], minlength=count)
-    holds = dict(zip(ids.tolist(), gate(candidates, peoples, before, bound=bound), strict=True))
+    given = np.bincount(state.references.codes[is_given], minlength=count)
+    before = np.bincount(state.references.codes[~is_given], minlength=count)
+    holds = dict(zip(ids.tolist(), gate(candidates, given, before, bound=bound), strict=True))
     table = schema.document
     names = select(table.c.pk, table.c.id).where(one_of(table.c.pk, pks))
     running.refused |= {
@@ -243,7 +246,7 @@ def _copied(
     field: FieldRow,
     labels: Mapping[int, str],
 ) -> dict[int, str]:
-    """Copy documents into the curated collection; return the label of each copy by its pk."""
+    """Copy documents into the collection of the references; return the labels of copies by pk."""
     txn = running.txn
     table = schema.field
     home = txn.rows(select(table.c.collection_pk).where(table.c.pk == field.reference_field_pk))
@@ -269,7 +272,7 @@ def _copied(
             document.c.object_pk == one.object_pk,
             document.c.part == one.part.key,
         )
-        for row in txn.rows(query):  # none of a part that was forgotten there
+        for row in txn.rows(query):  # no row if the part was erased there
             copies[row.pk] = label
     return copies
 
@@ -286,9 +289,9 @@ def _with_objects(snapshot: Snapshot, pks: Sequence[int]) -> dict[int, Any]:
 
 
 def _object_in(running: Running, bucket_pk: int, row: Any) -> tuple[int, str]:
-    """Return the object of another bucket that stands for the document's, made when new.
+    """Return the copy of a document's object in another bucket (pk, id); create it if needed.
 
-    What only has the same id there is another thing: then it is told apart by its content.
+    If an object with other content has the id there, the copy's id also has the content's digest.
     """
     for id in (row.object_id, f"{row.object_id}~{row.sha256.hex()[:12]}"):
         found = _object_named(running.txn, bucket_pk, id)
@@ -327,8 +330,8 @@ def _made_in(running: Running, bucket_pk: int, id: str, row: Any) -> int:
 # --- the verb ------------------------------------------------------------------------------------
 
 
-class Promoting(CollectionBase):
-    """How documents become references without a person labelling each."""
+class PromotionVerbs(CollectionBase):
+    """Make automatically labelled documents references."""
 
     @verb("label")
     @idempotent
@@ -345,19 +348,20 @@ class Promoting(CollectionBase):
         actor: str = "",
         op_id: str = "",
     ) -> Changed:
-        """Let auto-labelled documents vote: those of `ids`, or those that the filters choose.
+        """Make automatically labelled documents references: those of `ids` or of the filters.
 
-        Under `precision` a gate holds back what is not surer than labelling asks for, says nothing
-        new, contradicts a reference, or would outnumber what people said. In separate mode they are
-        copied into the curated collection. With `audited_only` an audit must have found the label
-        right, too. `refused` in the answer says which stayed out, and why; undoing the operation
-        takes all of it back. With `preview` the answer is the same, and nothing is written.
+        Under the policy `precision` a gate holds back documents with a confidence below 0.99,
+        near-duplicates of references, and documents of labels that would get more promoted
+        references than people gave. In separate mode the documents are copied into the reference
+        collection. With `audited_only` an audit must also have found the label right. `refused` in
+        the result has the reason for each document held back; undoing the operation removes the
+        promoted references. With `preview` the result is the same and nothing is written.
         """
         if ids is None and label is None and min_confidence is None:
-            raise BadInput("say what to promote: ids, label=… or min_confidence=…")
+            raise BadInput("give the documents to promote: ids, label=… or min_confidence=…")
         named = None if ids is None else list(ids)
-        asked_for = (field, named, label, min_confidence, gated, *([True] if audited_only else []))
-        with self._operate("promote", actor, "" if preview else op_id, *asked_for) as running:
+        arguments = (field, named, label, min_confidence, gated, *([True] if audited_only else []))
+        with self._operate("promote", actor, "" if preview else op_id, *arguments) as running:
             chosen = self._field(running.txn, field)
             query = promotable(self._row.pk, chosen.pk, label, min_confidence)
             if named is not None:
@@ -365,8 +369,8 @@ class Promoting(CollectionBase):
                 query = query.where(one_of(schema.document.c.pk, pks.values()))
                 running.refused |= not_automatic(running.txn, chosen.pk, pks)
             gated = gated and chosen.taxonomy.confidence_threshold is None
-            how = {"gated": gated, "audited_only": audited_only}
-            promote(self._runtime, running, self._row, chosen, query, **how)
+            options = {"gated": gated, "audited_only": audited_only}
+            promote(self._runtime, running, self._row, chosen, query, **options)
             if preview:
                 raise Previewed(running.changed())
         return running.changed()

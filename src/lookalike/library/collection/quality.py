@@ -1,4 +1,4 @@
-"""The verbs that tell how far a collection can be trusted: audits, alarms, costs, diagnosis."""
+"""The verbs that measure quality: audits, cost curve, monitoring, alerts, checks, agreement."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from lookalike.quality.stats.audit_estimate import Audit
 from lookalike.quality.stats.cost_curve import CostCurve
 
 
-class Trusting(CollectionBase):
-    """What a person asks and sets before relying on labels."""
+class QualityVerbs(CollectionBase):
+    """Measure and monitor how reliable the labels of a field are."""
 
     @verb("label")
     def audit(
@@ -35,11 +35,11 @@ class Trusting(CollectionBase):
         actor: str = "",
         op_id: str = "",
     ) -> Audit:
-        """Draw a frozen sample of automatic labels, or of those of one `label`, to be checked.
+        """Draw a fixed random sample of automatic labels, or of those of one `label`, to check.
 
-        More than one of the `strata` share it out by confidence: the estimate errs less, and its
-        interval is wider. What is drawn votes only when the audit is closed. Raises Conflict where
-        there is nothing to audit, BadInput for a size that cannot be drawn.
+        With several `strata` it is stratified by confidence: the estimate has a smaller error and a
+        wider interval. Documents of the sample become references only after the audit is closed.
+        Raises Conflict if there is nothing to audit, BadInput for an impossible size.
         """
         try:
             with self._operate("audit", actor, op_id, field, size, strata, label) as running:
@@ -48,13 +48,13 @@ class Trusting(CollectionBase):
         except Replayed as done:
             name = done.changed.operation
         with self._runtime.store.read() as snapshot:
-            return audits.found(snapshot, self._row, name)
+            return audits.audit_of(snapshot, self._row, name)
 
     @verb("read")
     def audits(self, *, field: str | None = None) -> list[Audit]:
-        """Return the audits of a field, the newest first, with what they tell so far."""
+        """Return the audits of a field with their current estimates, newest first."""
         with self._runtime.store.read() as snapshot:
-            return audits.listed(snapshot, self._row, self._field(snapshot, field))
+            return audits.audits_of(snapshot, self._row, self._field(snapshot, field))
 
     @verb("label")
     def answer_audit(
@@ -68,29 +68,29 @@ class Trusting(CollectionBase):
         actor: str = "",
         op_id: str = "",
     ) -> Audit:
-        """Answer what is waiting in an audit, by its id: what documents are, id → label.
+        """Answer waiting documents of an audit, by its id: id → the correct label.
 
-        Who has seen the label may say instead which are `right` or `wrong`; of some one
-        `cannot_tell`. All are recorded, or none. Raises Conflict for what was answered before and
-        for a closed audit, NotFound for what is not in it, BadInput.
+        A person who has seen the label may answer `right` or `wrong` instead, and `cannot_tell` for
+        documents they cannot judge. It records all answers or none. Raises Conflict for a document
+        answered before or a closed audit, NotFound for a document outside the audit, BadInput.
         """
-        said = audits.answers(labels, right, wrong, cannot_tell)
+        answers = audits.answers(labels, right, wrong, cannot_tell)
         with (
             suppress(Replayed),
-            self._operate("audit_answer", actor, op_id, audit, said) as running,
+            self._operate("audit_answer", actor, op_id, audit, answers) as running,
         ):
-            audits.answer(running, self._row, audit, said)
+            audits.answer(running, self._row, audit, answers)
         with self._runtime.store.read() as snapshot:
-            return audits.found(snapshot, self._row, audit)
+            return audits.audit_of(snapshot, self._row, audit)
 
     @verb("label")
     @idempotent
     def close_audit(
         self, audit: str, *, keep: bool = False, actor: str = "", op_id: str = ""
     ) -> Changed:
-        """Close an audit. With `keep` its answers become the person's labels, and rejections.
+        """Close an audit. With `keep` its answers become the person's labels and rejections.
 
-        What a person has said of a document otherwise stands. Raises Conflict for a closed audit.
+        Answers that people gave outside the audit stay. Raises Conflict for a closed audit.
         """
         with self._operate("audit_close", actor, op_id, audit, keep) as running:
             audits.close(self._runtime.operations, running, self._row, audit, keep=keep)
@@ -98,9 +98,9 @@ class Trusting(CollectionBase):
 
     @verb("read")
     def cost(self, wrong_costs: float = 20, *, field: str | None = None) -> CostCurve:
-        """Return what limits cost where a wrong label costs as much as `wrong_costs` reviews.
+        """Return the cost of each threshold; a wrong label costs as much as `wrong_costs` reviews.
 
-        Raises Conflict where nothing has a probability of being right, as under `threshold`.
+        Raises Conflict without probabilities of being right, as under the policy `threshold`.
         """
         with self._runtime.store.read() as snapshot:
             chosen = self._field(snapshot, field)
@@ -108,8 +108,8 @@ class Trusting(CollectionBase):
 
     @verb("read")
     def monitor(self, *, days: int = 30, field: str | None = None) -> Monitoring:
-        """Return how a label field does: its report, its last days, the queue's forecast, precision
-        by label, references that caused corrections, and its alarm.
+        """Return the state of a label field: report, recent days, forecast of the queue, precision
+        by label, references that caused corrections, and the alert.
 
         Raises BadInput unless `days` is 1 to 366.
         """
@@ -127,11 +127,11 @@ class Trusting(CollectionBase):
         field: str | None = None,
         actor: str = "",
     ) -> Alarm:
-        """Set the alarm of a field: what its coverage and error rate shall be, lowest and highest.
+        """Set the alert of a field: (lowest, highest) for its coverage and error rate.
 
-        The worker raises it when one leaves its band, clears it when all are back, and sends both
-        to `webhook`, an http or https address, signed. Raises BadInput for an impossible band,
-        BadSetting without a secret, FetchRefused for an address that must not be reached.
+        The worker raises the alert when a value leaves its band, clears it when all are back, and
+        sends both as signed requests to `webhook`, an http or https address. Raises BadInput for an
+        impossible band, BadSetting without a secret, FetchRefused for a forbidden address.
         """
         with self._runtime.store.write() as txn:
             chosen = self._field(txn, field)
@@ -144,15 +144,15 @@ class Trusting(CollectionBase):
 
     @verb("admin")
     def unwatch(self, *, field: str | None = None) -> bool:
-        """Take the alarm of a field away; return whether it had one."""
+        """Remove the alert of a field; return whether it had one."""
         with self._runtime.store.write() as txn:
             return drop_alarm(txn, self._field(txn, field).pk)
 
     @verb("read")
     def inspect(self, *, field: str | None = None) -> Inspection:
-        """Return what may be wrong with the references: wrong and contradictory labels, weak ones.
+        """Return problems of the references: probably wrong, contradictory, and weak ones.
 
-        Each label is tried by leaving its references out, one by one.
+        It tests each label by leave-one-out: it leaves out one reference at a time.
         """
         with self._runtime.store.read() as snapshot:
             chosen = self._field(snapshot, field)
@@ -160,9 +160,9 @@ class Trusting(CollectionBase):
 
     @verb("read")
     def diagnose(self, *, field: str | None = None) -> Checkup:
-        """Return why too much has no label, labels are wrong, or nothing improves; what to do next.
+        """Return why coverage is low, labels are wrong or nothing improves, and what to do next.
 
-        The findings that explain most come first; each names a command and a request.
+        The findings that explain most come first; each names a command and an HTTP request.
         """
         with self._runtime.store.read() as snapshot:
             fields, chosen = fields_of(snapshot, self._row.pk), self._field(snapshot, field)
@@ -173,18 +173,20 @@ class Trusting(CollectionBase):
 
     @verb("read")
     def opinions(self, id: str, *, field: str | None = None) -> tuple[Opinion, ...]:
-        """Return each person's latest answer about a document, the earliest first."""
+        """Return each person's latest answer about a document, earliest first."""
         with self._runtime.store.read() as snapshot:
             pk = self._pks(snapshot, [id])[id]
             return annotators.opinions_of(snapshot, self._field(snapshot, field), pk)
 
     @verb("read")
     def agreement(self, *, field: str | None = None, blind: bool = False) -> Agreement:
-        """Return how far people agree on what several of them answered, by their latest answers.
+        """Return the annotator agreement on documents that several people answered.
 
-        What was said of a contested document is left out: it was said in sight of the others' word.
-        So are corrections with `blind`, for which alone the coefficients mean what they say. Raises
-        Conflict where no two people answered the same document; MissingExtra.
+        It compares latest answers, without those to contested documents, whose annotators saw each
+        other's answers. `blind` also leaves out corrections; the coefficients are valid only then.
+        Raises Conflict if no two people answered the same document; MissingExtra.
         """
         with self._runtime.store.read() as snapshot:
-            return annotators.agree(snapshot, self.name, self._field(snapshot, field), blind=blind)
+            return annotators.agreement_of(
+                snapshot, self.name, self._field(snapshot, field), blind=blind
+            )

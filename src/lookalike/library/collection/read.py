@@ -1,4 +1,4 @@
-"""The verbs that tell what a collection holds; they record nothing."""
+"""The verbs that only read a collection: documents, suggestions, queue, map and history."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ from lookalike.quality.stats.metrics import Point, Report
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
 
-# --- reads that serve the present and the past ---------------------------------------------------
+# --- verbs that a collection and its past states share -------------------------------------------
 
 
-class Shown(CollectionBase):
-    """What a collection shows of its documents and their labels."""
+class DocumentVerbs(CollectionBase):
+    """Read the documents of a collection and their labels, now or as of an earlier point."""
 
     @verb("read", client=False, paged=True)
     def documents(
@@ -53,14 +53,14 @@ class Shown(CollectionBase):
         order_by: str = "added",
         limit: int | None = None,
     ) -> Iterator[Document]:
-        """Yield documents: `label=None` those without one, `origin="auto"` and so on.
+        """Yield documents; filter them by `label` (None: unlabelled), `origin`, `reason` or `ids`.
 
         `order_by` is `added`, `confidence`, `-confidence`, `margin` or `-margin`.
         """
         with self._runtime.store.read() as snapshot:
             fields = self._fields_first(snapshot, field)
-            chosen = self._chosen(snapshot, fields[0], label, origin, reason, ids)
-            query = _ordered(chosen, order_by, limit)
+            query = self._document_query(snapshot, fields[0], label, origin, reason, ids)
+            query = _ordered(query, order_by, limit)
             yield from Reader(snapshot, self._runtime.book, fields).documents(self.name, query)
 
     @verb("read")
@@ -78,7 +78,7 @@ class Shown(CollectionBase):
         """Return the ids of the documents that `documents` yields, in its order."""
         with self._runtime.store.read() as snapshot:
             chosen = self._field(snapshot, field)
-            query = self._chosen(snapshot, chosen, label, origin, reason, ids)
+            query = self._document_query(snapshot, chosen, label, origin, reason, ids)
             query = _ordered(query, order_by, limit)
             return [row.id for row in snapshot.rows(query.add_columns(schema.document.c.id))]
 
@@ -91,10 +91,10 @@ class Shown(CollectionBase):
 
     @verb("read")
     def curve(self, *, field: str | None = None) -> list[Point]:
-        """Return what other limits would give: coverage, and the precision to be expected.
+        """Return coverage and expected precision at other thresholds.
 
-        Under `precision` a document is counted by its probability of being right; under `threshold`
-        nothing is known of that.
+        Under the policy `precision` the expected precision is the mean probability of being right;
+        under `threshold` no probability is known.
         """
         with self._runtime.store.read() as snapshot:
             return reports.decided_curve(snapshot, self._field(snapshot, field))
@@ -108,7 +108,7 @@ class Shown(CollectionBase):
 
     @verb("read", route=False)
     def rows(self, *, field: str | None = None) -> Iterator[dict[str, Any]]:
-        """Yield what `export` writes, one mapping a document."""
+        """Yield the rows that `export` writes, one mapping per document."""
         with self._runtime.store.read() as snapshot:
             chosen = self._field(snapshot, field).name
         for document in self.documents(field=field):
@@ -127,8 +127,8 @@ def _ordered(query: Select[Any], order_by: str, limit: int | None) -> Select[Any
 # -------------------------------------------------------------------------------------------------
 
 
-class Telling(Shown):
-    """What a collection tells about its documents and labels."""
+class ReadVerbs(DocumentVerbs):
+    """Read suggestions, the review queue, explanations, the map and the history."""
 
     @verb("read", route=False)
     def suggest(
@@ -141,29 +141,30 @@ class Telling(Shown):
         field: str | None = None,
         top_k: int | None = None,
     ) -> list[Suggestion]:
-        """Return what things would be labelled if they were added now, together; record nothing.
+        """Return the decisions that items would get if all were added now; record nothing.
 
-        Give one of: a `source` as `add` takes it, a `text`, `vectors` (n, d) or (d,), or `ids` of
-        documents that are here: for these, what the machine says now, whatever people said. There
-        is one suggestion a part. `top_k` bounds the matches that are shown, not those that count.
+        Give one of: a `source` as for `add`, a `text`, `vectors` (n, d) or (d,), or `ids` of
+        documents in the collection: these get the automatic decision even where a person gave a
+        label. Each part gets one suggestion. `top_k` limits the matches shown, not those used.
 
-        Beyond 2,000 documents, what comes hangs on the graph as it is; adding makes it again when a
-        fifth has come. Raises BadContent for what cannot be extracted, BadVector, NotFound.
+        Above 2,000 documents the items join the existing neighbour graph; `add` rebuilds the graph
+        when a collection has grown by a fifth. Raises BadContent for content that cannot be
+        extracted, BadVector, NotFound.
         """
         given = [one is not None for one in (source, text, vectors, ids)]
         if sum(given) != 1:
-            raise BadInput("say what to suggest for: one of a source, text=…, vectors=… or ids=…")
+            raise BadInput("give exactly one of a source, text=…, vectors=… or ids=…")
         with self._runtime.store.read() as snapshot:
             chosen = self._field(snapshot, field)
             target = self._runtime.target_in(snapshot, self._row)
         if ids is not None:
             return suggestions.suggest_for(self._runtime, self._row, chosen, ids, top_k=top_k)
         if vectors is not None:
-            asked = suggestions.asked_vectors(target, vectors)
+            queried = suggestions.queried_vectors(target, vectors)
         else:
             content = source if text is None else {"text": text}
-            asked = suggestions.asked_of(self._runtime, target, content)
-        return suggestions.suggest(self._runtime, chosen, asked, top_k=top_k)
+            queried = suggestions.queried_parts(self._runtime, target, content)
+        return suggestions.suggest(self._runtime, chosen, queried, top_k=top_k)
 
     @verb("read", paged=True)
     def queue(
@@ -174,48 +175,48 @@ class Telling(Shown):
         second_opinion: float = 0,
         actor: str = "",
     ) -> list[Question]:
-        """Return what is worth asking a person, best question first; it needs no label to begin.
+        """Return the questions to ask a person, the most valuable first; it works without labels.
 
-        Some of it was drawn by chance, and looks like any other: what is learned from the answers
-        needs that. What people contradict each other on comes first. With a share as
-        `second_opinion`, so much is asked of what others than the `actor` answered, with the label
-        hidden. Raises BadInput for a share beyond 0 to 1.
+        Some documents are a random sample, which calibration needs; they look like any other. The
+        documents on which people disagree come first. `second_opinion` is the share (0 to 1) of
+        duplicate annotations: documents that others than the `actor` answered, label hidden. Raises
+        BadInput for another share.
 
-        Answer with `label({id: label, …}, asked=True)`: the `suggestions` that are right, and the
-        right labels of the others. `reject({id: label})` says only that a suggestion is wrong,
-        `new_kind(ids, asked=True)` that no label fits. So a `check` is confirmed by one call for
-        all its documents, and a label that looks wrong (`suspect`) by giving it again.
+        Answer with `label({id: label, …}, asked=True)`: give `suggestions` that are right, and the
+        right labels of the others. `reject({id: label})` only rejects a suggestion;
+        `new_kind(ids, asked=True)` says that no label fits. So one call for all its documents
+        confirms a `check`, and giving a `suspect` label again confirms it.
         """
-        with self._asked(limit, field, second_opinion, actor) as (snapshot, chosen, asked):
-            pks = [pk for one in asked for pk in one.pks]
-            shown = {one.id: one for one in self._by_pk(snapshot, pks, chosen)}
-            return annotators.put(snapshot, chosen, asked, shown)
+        with self._review_items(limit, field, second_opinion, actor) as (snapshot, chosen, items):
+            pks = [pk for item in items for pk in item.pks]
+            documents = {one.id: one for one in self._by_pk(snapshot, pks, chosen)}
+            return annotators.questions(snapshot, chosen, items, documents)
 
     @verb("read", name="check_sheet")
     def check(self, *, field: str | None = None) -> Question | None:
-        """Return the check sheet that waits for an answer, or None: the queue has it as `check`.
+        """Return the check sheet that waits for an answer, or None; the queue asks it as `check`.
 
-        It shows documents that were drawn at random from those that may be labelled automatically,
-        grouped by label, and stays the same for everybody until it is answered (see `queue`).
-        There is none under the policy `threshold`, nor before some labels have three references.
+        It is a random sample of the documents that may be labelled automatically, grouped by label;
+        everybody gets the same sheet until somebody answers it (see `queue`). There is no sheet
+        under the policy `threshold`, nor before some labels have three references.
         """
         with self._runtime.store.read() as snapshot:
             chosen = self._field(snapshot, field)
             if reports.count_documents(snapshot, self._row.pk) == 0:
                 return None
-        consulted = self._runtime.operations.deciders
-        with consulted.consulted(chosen.pk, ask_check) as (snapshot, asked):
-            if asked is None:
+        deciders = self._runtime.operations.deciders
+        with deciders.consulted(chosen.pk, ask_check) as (snapshot, sheet):
+            if sheet is None:
                 return None
-            shown = {one.id: one for one in self._by_pk(snapshot, asked.pks, chosen)}
-            return annotators.put(snapshot, chosen, [asked], shown)[0]
+            documents = {one.id: one for one in self._by_pk(snapshot, sheet.pks, chosen)}
+            return annotators.questions(snapshot, chosen, [sheet], documents)[0]
 
     @contextmanager
-    def _asked(
+    def _review_items(
         self, limit: int, field: str | None, second_opinion: float, actor: str
     ) -> Iterator[tuple[Snapshot, FieldRow, list[ReviewItem]]]:
         if not 0 <= second_opinion <= 1:
-            raise BadInput(f"second_opinion is {second_opinion}; say a share, from 0 to 1")
+            raise BadInput(f"second_opinion is {second_opinion}; give a share from 0 to 1")
         with self._runtime.store.read() as snapshot:
             chosen = self._field(snapshot, field)
             is_empty = reports.count_documents(snapshot, self._row.pk) == 0
@@ -223,16 +224,16 @@ class Telling(Shown):
                 yield snapshot, chosen, []
         if is_empty:
             return
-        actor, consulted = actor or self._runtime.actor, self._runtime.operations.deciders
+        actor, deciders = actor or self._runtime.actor, self._runtime.operations.deciders
         names = self._names(chosen)
         best = partial(ask, count=limit, actor=actor, second_opinion=second_opinion, names=names)
-        with consulted.consulted(chosen.pk, best) as (snapshot, asked):
-            yield snapshot, self._field(snapshot, chosen.name), asked
+        with deciders.consulted(chosen.pk, best) as (snapshot, review_items):
+            yield snapshot, self._field(snapshot, chosen.name), review_items
 
     def _names(self, field: FieldRow) -> Names | None:
-        """Return the names of the labels that were declared, in the space of the documents.
+        """Return the names of the declared labels, embedded in the space of the documents.
 
-        None where the extractor reads no texts, or is not installed: the queue can do without.
+        None if the extractor reads no texts or is not installed; the queue works without them.
         """
         with self._runtime.store.read() as snapshot:
             labels = described_in(snapshot, field)
@@ -246,22 +247,22 @@ class Telling(Shown):
 
     @verb("read")
     def why(self, id: str, *, field: str | None = None) -> explanations.Why:
-        """Return what caused a document's label or null, and what would be without the nearest."""
+        """Explain a document's label, or why it has none: its references, and what they decide."""
         with self._runtime.store.read() as snapshot:
             chosen = self._field(snapshot, field)
 
-        def shown(snapshot: Snapshot) -> tuple[int, Document]:
+        def find(snapshot: Snapshot) -> tuple[int, Document]:
             pk = self._pks(snapshot, [id])[id]
             return pk, next(self._by_pk(snapshot, [pk]))
 
-        return explanations.why(self._runtime, chosen, shown)
+        return explanations.why(self._runtime, chosen, find)
 
     @verb("read", route=False)
     def map(self, *, field: str | None = None, progress: Progress = quiet) -> Map:
-        """Return every document as a point on a plane, look-alikes together.
+        """Return the embedding map: each document as a point on a plane, similar ones close.
 
-        It is laid out at the first call, and again when the collection has grown by a fifth: about
-        7 s for 50,000 documents, a minute for a million. The labels are those of now.
+        The first call computes the layout, and later calls again once the collection has grown by a
+        fifth: about 7 s for 50,000 documents, a minute for a million. The labels are current.
         """
         with self._runtime.store.read() as snapshot:
             chosen = self._field(snapshot, field)
@@ -269,7 +270,7 @@ class Telling(Shown):
 
     @verb("read", paged=True)
     def operations(self, *, limit: int = 100) -> list[Operation]:
-        """Return the latest operations, the newest first."""
+        """Return the latest operations, newest first."""
         with self._runtime.store.read() as snapshot:
             return reports.operations(snapshot, self._row, limit)
 
@@ -282,9 +283,9 @@ class Telling(Shown):
 
 
 def queue_by_ids(
-    collection: Telling, *, limit: int, field: str | None, second_opinion: float
+    collection: ReadVerbs, *, limit: int, field: str | None, second_opinion: float
 ) -> list[tuple[tuple[str, ...], Question]]:
-    """Return what `queue` returns without its documents: each question with the ids of these."""
-    asking = collection._asked(limit, field, second_opinion, "")
-    with asking as (snapshot, chosen, asked):
-        return annotators.by_ids(snapshot, chosen, asked)
+    """Return the questions of `queue` without documents, each with the ids of its documents."""
+    asking = collection._review_items(limit, field, second_opinion, "")
+    with asking as (snapshot, chosen, review_items):
+        return annotators.questions_by_ids(snapshot, chosen, review_items)

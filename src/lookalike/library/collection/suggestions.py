@@ -1,4 +1,7 @@
-"""Suggesting: what something would be labelled, decided as on arrival and recorded nowhere."""
+"""Suggest labels: decide items as if they were added now, without writing anything.
+
+Also the labels that a taxonomy resource gives to vectors and documents.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ from lookalike.catalog.reader import (
 )
 from lookalike.catalog.resources import CollectionRow, Kind, collection_from, find, listed, names
 from lookalike.catalog.taxonomies import reference_of, taxonomy_row
-from lookalike.classifier.graph.search import NOBODY, Ids
+from lookalike.classifier.graph.search import NO_ID, Ids
 from lookalike.classifier.policies import REASONS
 from lookalike.content.pictures import kinds_named, sniff
 from lookalike.content.sources import Item, items
@@ -45,7 +48,7 @@ _SNIFFED_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class Queried:
-    """Something to be decided: what it is called, which part of it, and the part's vector."""
+    """One part of an item to be decided: the item's name, the part's key and its vector."""
 
     name: str
     vector: NDArray[np.float16]
@@ -53,30 +56,30 @@ class Queried:
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
-def asked_of(runtime: Runtime, target: Target, source: Any) -> list[Queried]:
-    """Return the parts of a source, as `add` takes it, extracted as the collection would.
+def queried_parts(runtime: Runtime, target: Target, source: Any) -> list[Queried]:
+    """Return the parts of a source, given as for `add`, extracted with the collection's extractor.
 
-    Raises BadContent for one that cannot be extracted; of a folder, what is of another kind is left
-    out.
+    Raises BadContent for content that cannot be extracted; it skips the files of a folder that the
+    extractor does not read.
     """
     contents = list(_contents(runtime, target, source))
-    asked = []
+    queried = []
     outcomes = target.extractor.extract(contents)
     for content, outcome in zip(contents, outcomes, strict=True):
         if isinstance(outcome, BadContent):
             raise outcome
-        asked += [
+        queried += [
             Queried(content.name, part.vector.astype(np.float16), part.key, part.attributes)
             for part in outcome
         ]
-    return asked
+    return queried
 
 
-def asked_vectors(target: Target, vectors: Any) -> list[Queried]:
-    """Return vectors (n, d), or one (d,), as what is asked about. Raises BadInput, BadVector."""
+def queried_vectors(target: Target, vectors: Any) -> list[Queried]:
+    """Return vectors (n, d), or one (d,), as items to decide. Raises BadInput, BadVector."""
     array = np.atleast_2d(np.asarray(vectors))
     if array.dtype.kind not in "fiu":
-        raise BadInput(f"vectors are an array of {array.dtype}; give numbers")
+        raise BadInput(f"vectors is an array of {array.dtype}; give numbers")
     for place, problem in problems(array, target.space.dimension).items():
         raise BadVector(f"vector {place}: {problem}")
     if len(array) == 0:
@@ -86,28 +89,27 @@ def asked_vectors(target: Target, vectors: Any) -> list[Queried]:
 
 
 def suggest(
-    runtime: Runtime, field: FieldRow, asked: Sequence[Queried], *, top_k: int | None = None
+    runtime: Runtime, field: FieldRow, queried: Sequence[Queried], *, top_k: int | None = None
 ) -> list[Suggestion]:
-    """Return how each would be decided if all arrived now; up to `top_k` matches are shown."""
-    if not asked:
+    """Return the decisions if all parts were added now, with up to `top_k` matches each."""
+    if not queried:
         return []
-    vectors = np.stack([one.vector for one in asked])
+    vectors = np.stack([one.vector for one in queried])
 
-    def ask(decider: Decider, snapshot: Snapshot) -> tuple[Ids, HypotheticalDecisions]:
+    def decide(decider: Decider, snapshot: Snapshot) -> tuple[Ids, HypotheticalDecisions]:
         space = stored_field(snapshot, field.pk).space
-        newest = snapshot.rows(select(func.max(schema.document.c.pk).label("pk")))[0].pk
-        pks = np.arange(len(asked)) + (newest or 0) + 1
-        unseen = [
+        pks = _unused_pks(snapshot, len(queried))
+        items = [
             HypotheticalItem(
                 one.name, one.attributes.get("time_ms"), bool(one.attributes.get("low_quality"))
             )
-            for one in asked
+            for one in queried
         ]
-        return pks, decider.what_if(WithMore(snapshot, space, pks, vectors), pks, unseen)
+        return pks, decider.what_if(WithMore(snapshot, space, pks, vectors), pks, items)
 
-    with runtime.operations.deciders.consulted(field.pk, ask) as (snapshot, (pks, imagined)):
+    with runtime.operations.deciders.consulted(field.pk, decide) as (snapshot, (pks, hypothetical)):
         reader = Reader(snapshot, runtime.book, [field])
-        return _shown(reader, field, asked, imagined, vectors, pks, top_k)
+        return _suggestions(reader, field, queried, hypothetical, vectors, pks, top_k)
 
 
 def suggest_for(
@@ -118,40 +120,46 @@ def suggest_for(
     *,
     top_k: int | None = None,
 ) -> list[Suggestion]:
-    """Return what the machine says now of documents that are here, whatever people said of them.
+    """Return the automatic decisions for existing documents, also for those that people labelled.
 
-    Raises NotFound.
+    Raises NotFound, and Conflict for a document without a vector.
     """
     wanted = list(ids)
 
-    def ask(
+    def decide(
         decider: Decider, snapshot: Snapshot
     ) -> tuple[dict[str, int], Ids, HypotheticalDecisions]:
-        named = pks_of(snapshot, collection, wanted)
-        pks = np.array(sorted(named.values()), np.int64)
-        there = set(pks[placed(snapshot, decider.field.space, pks)].tolist())
-        for id, pk in named.items():
-            if pk not in there:
+        pk_of = pks_of(snapshot, collection, wanted)
+        pks = np.array(sorted(pk_of.values()), np.int64)
+        with_vector = set(pks[placed(snapshot, decider.field.space, pks)].tolist())
+        for id, pk in pk_of.items():
+            if pk not in with_vector:
                 raise Conflict(
-                    f"{id!r} has no vector in {decider.field.space.name}: nothing can be said of "
-                    "it; see why its object failed"
+                    f"{id!r} has no vector in {decider.field.space.name}, so it cannot be decided; "
+                    "see why the extraction of its object failed"
                 )
-        return named, pks, decider.decide_existing(snapshot, pks)
+        return pk_of, pks, decider.decide_existing(snapshot, pks)
 
-    with runtime.operations.deciders.consulted(field.pk, ask) as (
+    with runtime.operations.deciders.consulted(field.pk, decide) as (
         snapshot,
-        (named, pks, imagined),
+        (pk_of, pks, hypothetical),
     ):
         vectors = snapshot.vectors(stored_field(snapshot, field.pk).space, pks)
-        names = {pk: id for id, pk in named.items()}
-        asked = [
-            Queried(names[pk], vector) for pk, vector in zip(pks.tolist(), vectors, strict=True)
+        id_of = {pk: id for id, pk in pk_of.items()}
+        queried = [
+            Queried(id_of[pk], vector) for pk, vector in zip(pks.tolist(), vectors, strict=True)
         ]
         reader = Reader(snapshot, runtime.book, [field])
-        barred = _barred(snapshot, field, pks)
-        shown = _shown(reader, field, asked, imagined, vectors, pks, top_k, barred)
-    by_name = {one.name: one for one in shown}
-    return [by_name[id] for id in named]
+        rejected = _rejected(snapshot, field, pks)
+        found = _suggestions(reader, field, queried, hypothetical, vectors, pks, top_k, rejected)
+    by_id = {one.name: one for one in found}
+    return [by_id[id] for id in pk_of]
+
+
+def _unused_pks(snapshot: Snapshot, count: int) -> Ids:
+    """Return pks (count,) that no document has."""
+    newest = snapshot.rows(select(func.max(schema.document.c.pk).label("pk")))[0].pk
+    return np.arange(count, dtype=np.int64) + (newest or 0) + 1
 
 
 def _contents(runtime: Runtime, target: Target, source: Any) -> Iterator[Content]:
@@ -167,56 +175,56 @@ def _contents(runtime: Runtime, target: Target, source: Any) -> Iterator[Content
             wanted = " or ".join(kinds_named(target.extractor.accepts))
             raise BadContent(
                 f"{item.name!r} is {media_type}, and {target.name!r} extracts {wanted}; "
-                "ask a collection with another extractor"
+                "use a collection with another extractor"
             )
 
 
 def _content(runtime: Runtime, target: Target, item: Item, data: bytes, media_type: str) -> Content:
-    """Return an item with what of its metadata a combined extractor reads beside it."""
+    """Return the content of an item, with the other inputs that a combined extractor reads."""
     own = Blob("content", media_type, "", "", len(data))
-    blob, beside = chosen_inputs(target, input_of(target.row, [own], item.metadata) or [own])
+    blob, others = chosen_inputs(target, input_of(target.row, [own], item.metadata) or [own])
     return read_content(
         item.name,
-        (blob or own, beside),
+        (blob or own, others),
         lambda one: data if one is own else runtime.blobs.read(one),
         max_pixels=runtime.settings.max_pixels,
     )
 
 
-def _barred(snapshot: Snapshot, field: FieldRow, pks: Ids) -> list[list[str]] | None:
-    """Return the labels that each document was refused, if there are any."""
+def _rejected(snapshot: Snapshot, field: FieldRow, pks: Ids) -> list[list[str]] | None:
+    """Return the rejected labels of each document; None if there are none."""
     table = schema.rejection
     query = select(table).where(table.c.field_pk == field.pk, table.c.document_pk.in_(pks.tolist()))
-    refused: dict[int, list[str]] = {}
+    labels: dict[int, list[str]] = {}
     for row in snapshot.rows(query):
-        refused.setdefault(row.document_pk, []).append(row.label)
-    return [refused.get(pk, []) for pk in pks.tolist()] if refused else None
+        labels.setdefault(row.document_pk, []).append(row.label)
+    return [labels.get(pk, []) for pk in pks.tolist()] if labels else None
 
 
-def _shown(
+def _suggestions(
     reader: Reader,
     field: FieldRow,
-    asked: Sequence[Queried],
-    imagined: HypotheticalDecisions,
+    queried: Sequence[Queried],
+    hypothetical: HypotheticalDecisions,
     vectors: NDArray[np.float16],
     pks: Ids,
     top_k: int | None,
-    barred: Sequence[Sequence[str]] | None = None,
+    rejected: Sequence[Sequence[str]] | None = None,
 ) -> list[Suggestion]:
-    field = with_rule(field, imagined.standard)
-    decisions, name = imagined.decisions, imagined.codes.name
-    lists = reader.near(field, vectors, pks, barred)
-    sources = {pk for pk in decisions.sources.tolist() if pk != NOBODY}
-    known = reader.described(field, {near.pk for one in lists for near in one} | sources)
-    shown = []
-    for place, (one, near) in enumerate(zip(asked, lists, strict=True)):
-        label, runner_up = name(int(decisions.codes[place])), name(int(decisions.runner_up[place]))
-        source = known.get(int(decisions.sources[place])) if label is not None else None
-        reason = int(decisions.reasons[place])
+    field = with_rule(field, hypothetical.rule)
+    decisions, name = hypothetical.decisions, hypothetical.codes.name
+    lists = reader.near(field, vectors, pks, rejected)
+    sources = {pk for pk in decisions.sources.tolist() if pk != NO_ID}
+    known = reader.described(field, {match.pk for near in lists for match in near} | sources)
+    suggestions = []
+    for row, (one, near) in enumerate(zip(queried, lists, strict=True)):
+        label, runner_up = name(int(decisions.codes[row])), name(int(decisions.runner_up[row]))
+        source = known.get(int(decisions.sources[row])) if label is not None else None
+        reason = int(decisions.reasons[row])
         decision = Decision(
             label=label,
-            confidence=_number(decisions.confidence[place]),
-            margin=_number(decisions.margin[place]),
+            confidence=_number(decisions.confidence[row]),
+            margin=_number(decisions.margin[row]),
             threshold=field.limit_of(label or runner_up),
             runner_up=runner_up,
             reason=None if reason < 0 else REASONS[reason],
@@ -226,41 +234,43 @@ def _shown(
         )
         copied = enriched(field, source)
         source_id = None if source is None else source.id
-        shown.append(Suggestion(one.name, one.part, one.attributes, source_id, copied, decision))
-    return shown
+        suggestions.append(
+            Suggestion(one.name, one.part, one.attributes, source_id, copied, decision)
+        )
+    return suggestions
 
 
 def _number(value: np.floating) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-# --- ask a taxonomy about vectors ----------------------------------------------------------------
+# --- apply a taxonomy resource -------------------------------------------------------------------
 
 
 def collections_named(
     snapshot: Snapshot, namespace: str, wanted: Sequence[str]
 ) -> list[CollectionRow]:
-    """Return collections by name or id. Raises Conflict for one that is not there (yet)."""
+    """Return collections by name or id. Raises Conflict for one that does not exist (yet)."""
     rows = []
     for name in wanted:
         row = find(snapshot, namespace, Kind.COLLECTION, name)
         if row is None:
             known = ", ".join(names(snapshot, namespace, Kind.COLLECTION)) or "none yet"
             raise Conflict(
-                f"the retriever asks the collection {name!r}, which is not there (known: {known}); "
-                "make it first"
+                f"the retriever searches the collection {name!r}, which does not exist "
+                f"(known: {known}); create it first"
             )
         rows.append(collection_from(row))
     return rows
 
 
 def collections_with_documents(snapshot: Snapshot, namespace: str) -> list[CollectionRow]:
-    """Return the collections that can be searched. Raises Conflict where there is none."""
+    """Return the collections that can be searched. Raises Conflict if there are none."""
     spaces = {row.pk for row in snapshot.rows(select(schema.space.c.collection_pk.label("pk")))}
     rows = [collection_from(row) for row in listed(snapshot, namespace, Kind.COLLECTION)]
     found = [row for row in rows if row.pk in spaces]
     if not found:
-        raise Conflict("there is no collection to search yet: make one, and put something in")
+        raise Conflict("there is no collection to search yet: create one and add items")
     return found
 
 
@@ -276,41 +286,41 @@ def matched(
     floor: float = 0.0,
     fields: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
-    """Return what a taxonomy says of vectors (n, d) of a collection's space: a mapping each.
+    """Return the labels that a taxonomy gives to vectors (n, d) of a collection: a mapping each.
 
-    By field: the label of the nearest reference from `floor` or the taxonomy's own limit on, with
-    its similarity as `score`; None below that.
+    By field: the label of the nearest reference with its similarity as `score`, or None if that is
+    below `floor` or the taxonomy's own threshold.
 
-    Raises BadInput where the references are in another space.
+    Raises BadInput if the references are in another embedding space.
     """
     row = find(snapshot, namespace, Kind.TAXONOMY, taxonomy)
     assert row is not None
     spec = taxonomy_row(row).spec
     reference = reference_of(snapshot, namespace, spec, home.name)
     curated = collections_named(snapshot, namespace, [reference])[0]
-    own, its = (runtime.target_in(snapshot, one).space.name for one in (home, curated))
-    if own != its:
+    own, other = (runtime.target_in(snapshot, one).space.name for one in (home, curated))
+    if own != other:
         raise BadInput(
-            f"{home.name!r} is in the space {own}, the references of {curated.name!r} in {its}: "
+            f"{home.name!r} is in the space {own}, the references of {curated.name!r} in {other}: "
             "vectors of two spaces cannot be compared"
         )
-    known = {one.name: one for one in fields_of(snapshot, curated.pk)}
-    limit = max(floor, spec.confidence_threshold or 0.0)
-    said: list[dict[str, Any]] = [{} for _ in vectors]
+    known = {field.name: field for field in fields_of(snapshot, curated.pk)}
+    threshold = max(floor, spec.confidence_threshold or 0.0)
+    results: list[dict[str, Any]] = [{} for _ in vectors]
     for target, source in spec.fields.items():
         if fields and target not in fields:
             continue
-        voting = known.get(target if reference == home.name else source)
-        if voting is None:
+        referenced = known.get(target if reference == home.name else source)
+        if referenced is None:
             raise Conflict(
                 f"the collection {curated.name!r} has no label field {source!r} to take labels from"
             )
-        copying = replace(voting.taxonomy, enrich=spec.enrich)
-        voting = replace(voting, taxonomy=copying)
-        nearest = _labels_near(runtime, snapshot, voting, vectors, pks)
-        for one, near in zip(said, nearest, strict=True):
-            one[target] = near if near is not None and near["score"] >= limit else None
-    return said
+        taxonomy_used = replace(referenced.taxonomy, enrich=spec.enrich)
+        referenced = replace(referenced, taxonomy=taxonomy_used)
+        nearest = _labels_near(runtime, snapshot, referenced, vectors, pks)
+        for result, near in zip(results, nearest, strict=True):
+            result[target] = near if near is not None and near["score"] >= threshold else None
+    return results
 
 
 def matched_known(
@@ -324,19 +334,19 @@ def matched_known(
     floor: float = 0.0,
     fields: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
-    """Return what a taxonomy says of documents of a collection; nothing of what has no vector."""
+    """Return the labels that a taxonomy gives to documents; {} for one without a vector."""
     every = np.array(pks, np.int64)
     space = runtime.target_in(snapshot, home).space
-    there = every[placed(snapshot, space, every)]
-    vectors = snapshot.vectors(space, there)
-    said = matched(
-        runtime, snapshot, namespace, taxonomy, home, vectors, there, floor=floor, fields=fields
+    present = every[placed(snapshot, space, every)]
+    vectors = snapshot.vectors(space, present)
+    results = matched(
+        runtime, snapshot, namespace, taxonomy, home, vectors, present, floor=floor, fields=fields
     )
-    by_pk = dict(zip(there.tolist(), said, strict=True))
+    by_pk = dict(zip(present.tolist(), results, strict=True))
     return [by_pk.get(pk, {}) for pk in pks]
 
 
-def matched_unkept(
+def matched_vectors(
     runtime: Runtime,
     snapshot: Snapshot,
     namespace: str,
@@ -344,9 +354,8 @@ def matched_unkept(
     home: CollectionRow,
     vectors: NDArray[np.float32],
 ) -> list[dict[str, Any]]:
-    """Return what a taxonomy says of vectors (n, d) that are of no document: a mapping each."""
-    newest = snapshot.rows(select(func.max(schema.document.c.pk).label("pk")))[0].pk
-    pks = np.arange(len(vectors), dtype=np.int64) + (newest or 0) + 1
+    """Return the labels that a taxonomy gives to vectors (n, d) of no stored document."""
+    pks = _unused_pks(snapshot, len(vectors))
     half = vectors.astype(np.float16)
     return matched(runtime, snapshot, namespace, taxonomy, home, half, pks)
 
@@ -354,13 +363,13 @@ def matched_unkept(
 def _labels_near(
     runtime: Runtime,
     snapshot: Snapshot,
-    voting: FieldRow,
+    field: FieldRow,
     vectors: NDArray[np.float16],
     pks: NDArray[np.int64],
 ) -> list[dict[str, Any] | None]:
-    reader = Reader(snapshot, runtime.book, [voting])
-    lists = reader.near(voting, vectors, pks)
-    described = reader.described(voting, {near.pk for one in lists for near in one})
+    reader = Reader(snapshot, runtime.book, [field])
+    lists = reader.near(field, vectors, pks)
+    described = reader.described(field, {match.pk for near in lists for match in near})
     return [
         None
         if not near
@@ -368,7 +377,7 @@ def _labels_near(
             "label": near[0].label,
             "score": float(near[0].similarity),
             "source_document_id": described[near[0].pk].id,
-            "copied": enriched(voting, described[near[0].pk]),
+            "copied": enriched(field, described[near[0].pk]),
         }
         for near in lists
     ]

@@ -1,4 +1,4 @@
-"""How the server is asked for a verb of `verbs.py`: arguments as JSON, an answer with a type."""
+"""Call the verbs of `verbs.py` on a server: arguments as JSON, a typed answer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _Answer = TypeVar("_Answer")
 
 
 class Caller(ABC):
-    """What the client's verbs stand on: a connection, and where on the server they are."""
+    """Base class of the client's verbs: a connection, and the path of each verb."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -26,41 +26,41 @@ class Caller(ABC):
     def _place(self, verb: str) -> str:
         """Return the path of a verb."""
 
-    def _ask(self, verb: str, reply: type[_Answer], said: Mapping[str, Any]) -> _Answer:
-        return self._connection.ask(self._place(verb), reply, said)
+    def _ask(self, verb: str, reply: type[_Answer], body: Mapping[str, Any]) -> _Answer:
+        return self._connection.ask(self._place(verb), reply, body)
 
 
 def sent(route: str) -> Callable[[_Method], _Method]:
-    """Let a method that is only declared ask for the verb at `route`."""
+    """Implement a declared method by a request to the verb at `route`."""
 
-    def made(method: Any) -> Any:
+    def decorated(method: Any) -> Any:
         @wraps(method)
         def ask(caller: Caller, *args: Any, **values: Any) -> Any:
-            return caller._ask(route, _reply(method), said(method, caller, *args, **values))
+            return caller._ask(route, _reply(method), arguments(method, caller, *args, **values))
 
         return ask
 
-    return made
+    return decorated
 
 
 def as_declared(
     declared: Callable[_Takes, Any],
 ) -> Callable[[Callable[..., _Answer]], Callable[_Takes, _Answer]]:
-    """Let a method that is written by hand have the parameters of the one that is declared."""
+    """Give a handwritten method the parameters of the declared method."""
 
-    def made(method: Any) -> Any:
+    def decorated(method: Any) -> Any:
         answer = method.__annotations__["return"]
         method.__signature__ = _signature(declared).replace(return_annotation=answer)
         return method
 
-    return made
+    return decorated
 
 
-def said(declared: Callable[..., Any], *args: Any, **values: Any) -> dict[str, Any]:
-    """Return what is sent of the arguments of a method, by name: what is not its default.
+def arguments(declared: Callable[..., Any], *args: Any, **values: Any) -> dict[str, Any]:
+    """Return the arguments to send for a method call, by name, without defaults.
 
-    So an older server understands who wants nothing of it that it does not know. Raises TypeError
-    for arguments that the method does not have.
+    Leaving out defaults keeps a new client compatible with an older server that lacks the
+    parameter. Raises TypeError for arguments that the method does not have.
     """
     signature = _signature(declared)
     (_, *given) = signature.bind(*args, **values).arguments.items()
@@ -80,7 +80,7 @@ def _reply(method: Callable[..., Any]) -> Any:
 
 
 class _Types(dict[str, Any]):
-    """The names of a module, and those of its `HOMES`, which are imported here."""
+    """The names of a module, and of its `HOMES`, which are imported at first use."""
 
     def __missing__(self, name: str) -> Any:
         return getattr(import_module(self["HOMES"][name]), name)

@@ -1,4 +1,4 @@
-"""The door to a server: its buckets and collections, with the verbs that a library has."""
+"""`RemoteLibrary`: a store behind a server, with the verbs of `Library`. `connect` returns one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from lookalike.errors import LookalikeError
-from lookalike.library.remote.calls import as_declared, said
+from lookalike.library.remote.calls import arguments, as_declared
 from lookalike.library.remote.collection import RemoteCollection
 from lookalike.library.remote.connection import Connection, place
 from lookalike.library.remote.upload import WAIT_S
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 def connect(
     url: str, key: str | None = None, *, namespace: str = "default", patience_s: float = 30.0
 ) -> RemoteLibrary:
-    """Connect to a server, to be used as the library that `lookalike.open` gives.
+    """Connect to a server; use the result like the library that `lookalike.open` returns.
 
-    `key` is one of `lookalike keys create`; on loopback a server may need none. A key that is for
-    one namespace means that one. What is not answered, because the server is busy, is started
-    again or is lost on the way, is asked again for `patience_s` seconds, and done once.
+    `key` is an API key of `lookalike keys create`; a server on loopback may need none. A key for
+    one namespace implies it. If no answer comes (the server is busy or restarts, or the network
+    fails), a request is repeated for `patience_s` seconds; the server executes it once.
 
-    Raises Unreachable where no server answers, Unauthorized, and BadSetting for no address.
+    Raises Unreachable if no server answers, Unauthorized, and BadSetting for an invalid address.
     """
     connection = Connection(url, key, namespace, patience_s)
     try:
@@ -40,9 +40,9 @@ def connect(
 
 
 class RemoteLibrary(LibraryVerbs):
-    """A store behind a server. Close it, or use it in a `with` block; threads may share it.
+    """A store behind a server. Close it, or use it in a `with` block; it is thread-safe.
 
-    What belongs to the machine of the store stays there: its path, its settings, its keys.
+    It has no access to the store's path, settings and API keys.
     """
 
     def __enter__(self) -> Self:
@@ -57,26 +57,26 @@ class RemoteLibrary(LibraryVerbs):
         self.close()
 
     def close(self) -> None:
-        """End the connection; the server goes on."""
+        """Close the connection; the server keeps running."""
         self._connection.close()
 
     @as_declared(LibraryVerbs.labeler)
     def labeler(self, name: str, /, source: Any = None, **asked: Any) -> RemoteCollection:
-        """Return a collection that labels itself, made in one call, as `Library.labeler` does."""
-        made = self._ask("labeler", str, said(LibraryVerbs.labeler, self, name, **asked))
-        collection = RemoteCollection(self._connection, made)
+        """Create or return a collection that is labelled automatically, as `Library.labeler`."""
+        given = arguments(LibraryVerbs.labeler, self, name, **asked)
+        collection = RemoteCollection(self._connection, self._ask("labeler", str, given))
         if source is not None:
             collection.add(source)
         return collection
 
     def create_bucket(self, name: str, properties: Mapping[str, str] | None = None) -> None:
-        """Make a bucket; `properties` gives the type of each field of its objects."""
+        """Create a bucket; `properties` gives the type of each field of its objects."""
         self._ask("create_bucket", str, {"name": name, "properties": properties or {}})
 
     @as_declared(LibraryVerbs.create_collection)
     def create_collection(self, name: str, /, **asked: Any) -> RemoteCollection:
-        """Make a collection without a label field; it extracts what is there."""
-        given = said(LibraryVerbs.create_collection, self, name, **asked)
+        """Create a collection without a label field, and extract the existing objects."""
+        given = arguments(LibraryVerbs.create_collection, self, name, **asked)
         collection = RemoteCollection(self._connection, self._ask("create_collection", str, given))
         collection.extract()
         return collection
@@ -85,19 +85,19 @@ class RemoteLibrary(LibraryVerbs):
     def prepare_migration(
         self, *collections: str, progress: Progress = quiet, **asked: Any
     ) -> Migration:
-        """Extract collections with another extractor, beside what is in force, and compare.
+        """Extract collections with another extractor into a new space, and compare the decisions.
 
-        The server's worker does it, and goes on with it whoever waits.
+        The server's worker does it, and continues even if the client stops waiting.
         """
-        given = said(LibraryVerbs.prepare_migration, self, *collections, **asked)
+        given = arguments(LibraryVerbs.prepare_migration, self, *collections, **asked)
         done = self._followed("prepare_migration", given, progress).migration
         assert done is not None, "a preparation ends with a comparison"
         return done
 
     @as_declared(LibraryVerbs.migrate)
     def migrate(self, *collections: str, progress: Progress = quiet, **asked: Any) -> Changed:
-        """Change collections to another extractor, in one step, and decide everything again."""
-        given = said(LibraryVerbs.migrate, self, *collections, **asked)
+        """Switch collections to another extractor, in one step, and decide all documents again."""
+        given = arguments(LibraryVerbs.migrate, self, *collections, **asked)
         done = self._followed("migrate", given, progress).changed
         assert done is not None, "a migration ends with what it changed"
         return done
@@ -105,7 +105,7 @@ class RemoteLibrary(LibraryVerbs):
     def remove_collection(self, *doomed: str) -> Removed:
         """Remove collections with documents, labels and history; bucket and objects stay.
 
-        Where the answer was lost, only the names are told.
+        If the answer was lost, the result has only the names.
         """
         from lookalike.library.remove import Removed
 
@@ -117,9 +117,9 @@ class RemoteLibrary(LibraryVerbs):
         return self._connection.ask(path, Removed, body, once_gone=gone)
 
     def remove_bucket(self, name: str, *, cascade: bool = False) -> Removed:
-        """Remove a bucket with its objects, and with `cascade` the collections drawing on it.
+        """Remove a bucket with its objects, and with `cascade` the collections that use it.
 
-        Where the answer was lost, only the name is told.
+        If the answer was lost, the result has only the name.
         """
         from lookalike.library.remove import Removed
 
@@ -134,7 +134,7 @@ class RemoteLibrary(LibraryVerbs):
         path = place("collections", name, "verbs", "name")
         return RemoteCollection(self._connection, self._connection.ask(path, str, {}))
 
-    # --- inside ---------------------------------------------------------------------------------
+    # --- helpers --------------------------------------------------------------------------------
 
     def _place(self, verb: str) -> str:
         return place("verbs", verb)
@@ -142,7 +142,7 @@ class RemoteLibrary(LibraryVerbs):
     def _followed(
         self, verb: str, asked: Mapping[str, Any], progress: Progress
     ) -> MigrationProgress:
-        """Ask for a migration, and wait for what comes of it."""
+        """Start a migration task on the server, and wait for its result."""
         from lookalike.library.migration import MigrationProgress
 
         task, total = self._ask(verb, str, asked), 0

@@ -1,4 +1,4 @@
-"""A collection on a server, and its past: the verbs that `verbs.py` cannot make."""
+"""A collection on a server and its past states: the verbs that are not generated in `verbs.py`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from urllib.parse import quote, urlencode
 
 from lookalike.content.sources import items, json_values
 from lookalike.errors import BadInput, BadSetting, NotFound
-from lookalike.library.remote.calls import as_declared, said
+from lookalike.library.remote.calls import arguments, as_declared
 from lookalike.library.remote.connection import Connection, place
 from lookalike.library.remote.upload import Sender, content, described, encoded
-from lookalike.library.remote.verbs import CollectionVerbs, PastVerbs, ShownVerbs
+from lookalike.library.remote.verbs import CollectionVerbs, PastVerbs, SharedVerbs
 from lookalike.library.verb import PAGE
 from lookalike.model import Added, Changed, Document, Progress, Suggestion, quiet
 
@@ -26,8 +26,8 @@ _MAKING = 202
 _PAUSE_S = 0.5
 
 
-class RemoteShown(ShownVerbs):
-    """What a collection on a server shows of its documents, now or at a point of the past."""
+class RemoteDocuments(SharedVerbs):
+    """Read the documents of a collection on a server, now or as of an earlier point."""
 
     def __init__(self, connection: Connection, name: str) -> None:
         super().__init__(connection)
@@ -41,16 +41,16 @@ class RemoteShown(ShownVerbs):
     def _place(self, verb: str) -> str:
         return place("collections", self.name, "verbs", verb)
 
-    @as_declared(ShownVerbs.documents)
+    @as_declared(SharedVerbs.documents)
     def documents(self, **asked: Any) -> Iterator[Document]:
-        """Yield documents, as `Collection.documents` does, some hundred in a request.
+        """Yield documents like `Collection.documents`, up to 1,000 per request.
 
-        What changes meanwhile is yielded as it is by then, or not any more.
+        A document that changes meanwhile is yielded in its new state, or left out if erased.
         """
-        return self._pages(said(ShownVerbs.documents, self, **asked))
+        return self._pages(arguments(SharedVerbs.documents, self, **asked))
 
     def rows(self, *, field: str | None = None) -> Iterator[dict[str, Any]]:
-        """Yield what `export` writes, one mapping a document."""
+        """Yield the rows that `export` writes, one mapping per document."""
         from lookalike.quality.reports import export_row
 
         for document in self.documents(field=field):
@@ -73,7 +73,7 @@ class RemoteShown(ShownVerbs):
             yield from self._page(order[start : start + PAGE], asked)
 
     def _page(self, ids: Sequence[str], asked: Mapping[str, Any]) -> list[Document]:
-        """Return documents that were there a moment ago; what was forgotten since is left out."""
+        """Return documents by id, without those erased since their ids were read."""
         try:
             return self._ask("documents", list[Document], {**asked, "ids": ids})
         except NotFound:
@@ -82,11 +82,11 @@ class RemoteShown(ShownVerbs):
             return self._ask("documents", list[Document], {**asked, "ids": left})
 
 
-class RemoteCollection(RemoteShown, CollectionVerbs):
-    """One collection on a server. `lookalike.connect(…).labeler(…)` gives one.
+class RemoteCollection(RemoteDocuments, CollectionVerbs):
+    """One collection on a server. `lookalike.connect(…).labeler(…)` returns one.
 
-    Whose key it is speaks; an `actor` may be named with a key of the scope `admin`. What is sent
-    again because no answer came is done once, as if each call had an `op_id` of its own.
+    The holder of the API key is the actor; a key with the scope `admin` may name another `actor`. A
+    request repeated because no answer came is executed once, as if each call had its own `op_id`.
     """
 
     def __repr__(self) -> str:
@@ -104,11 +104,11 @@ class RemoteCollection(RemoteShown, CollectionVerbs):
         engine: str = _HERE,
         address: str | None = None,
     ) -> Added:
-        """Bring items in, as `Collection.add` does: the bytes of local files are sent and kept.
+        """Add items like `Collection.add`; the bytes of local files are sent and stored.
 
-        A URL is read by the server, which may refuse it (FetchRefused). `copy` keeps what is at a
-        URL, too. Interrupted, the same call resumes; what an answer that was lost had counted as
-        added then counts as unchanged.
+        The server reads URLs, and may refuse one (FetchRefused). `copy` also stores the bytes of a
+        URL. If interrupted, the same call resumes; objects added by a request whose answer was lost
+        then count as unchanged.
         """
         from lookalike.ingest.items import Tally
 
@@ -134,27 +134,27 @@ class RemoteCollection(RemoteShown, CollectionVerbs):
     def extract(
         self, *, progress: Progress = quiet, engine: str = _HERE, address: str | None = None
     ) -> None:
-        """Wait until the server has extracted what waits in this collection."""
+        """Wait until the server has extracted the waiting objects of this collection."""
         self._refuse_engine(engine, address)
         Sender(self._connection, self.name).wait(progress)
 
     @as_declared(CollectionVerbs.amend)
     def amend(self, changes: Mapping[str, Mapping[str, Any]], **asked: Any) -> Changed:
-        """Change metadata of documents, by id; a label field's value is a person's label."""
-        values = {id: json_values(one) for id, one in changes.items()}
-        return self._ask("amend", Changed, said(CollectionVerbs.amend, self, values, **asked))
+        """Change metadata of documents, by id; a label field takes a person's label."""
+        values = {id: json_values(change) for id, change in changes.items()}
+        return self._ask("amend", Changed, arguments(CollectionVerbs.amend, self, values, **asked))
 
     @as_declared(CollectionVerbs.import_labels)
     def import_labels(self, rows: Iterable[Mapping[str, Any]], **asked: Any) -> Changed:
-        """Take labels from rows that name documents by `id`, `sha256` or `file_name`."""
-        given = said(CollectionVerbs.import_labels, self, map(json_values, rows), **asked)
+        """Import labels from rows that name documents by `id`, `sha256` or `file_name`."""
+        given = arguments(CollectionVerbs.import_labels, self, map(json_values, rows), **asked)
         return self._ask("import_labels", Changed, given)
 
     @as_declared(CollectionVerbs.run)
     def run(self, *, engine: str = _HERE, address: str | None = None, **asked: Any) -> Changed:
-        """Decide everything again, by another policy if one is given, with labels declared."""
+        """Decide all documents again, with another policy if one is given, or declared labels."""
         self._refuse_engine(engine, address)
-        return self._ask("run", Changed, said(CollectionVerbs.run, self, **asked))
+        return self._ask("run", Changed, arguments(CollectionVerbs.run, self, **asked))
 
     def suggest(
         self,
@@ -166,9 +166,9 @@ class RemoteCollection(RemoteShown, CollectionVerbs):
         field: str | None = None,
         top_k: int | None = None,
     ) -> list[Suggestion]:
-        """Return what things would be labelled if they were added now; record nothing.
+        """Return the decisions that items would get if they were added now; record nothing.
 
-        A source is sent whole, in one request: its files may have a few megabytes together.
+        One request sends the whole source, so its files may have a few megabytes together.
         """
         import numpy as np
 
@@ -180,9 +180,9 @@ class RemoteCollection(RemoteShown, CollectionVerbs):
         return self._ask("suggest", list[Suggestion], {**asked, "top_k": top_k})
 
     def map(self, *, field: str | None = None, progress: Progress = quiet) -> Map:
-        """Return every document as a point on a plane, look-alikes together.
+        """Return the embedding map: each document as a point on a plane, similar ones close.
 
-        The server lays it out at the first call, and again when the collection has grown.
+        The server computes the layout at the first call, and again when the collection has grown.
         """
         from lookalike.catalog.embedding_map import unpacked
 
@@ -194,7 +194,7 @@ class RemoteCollection(RemoteShown, CollectionVerbs):
         return unpacked(answer.content)
 
     def as_of(self, at: At) -> RemotePast:
-        """Return the collection as it was at a version, operation, event or time, to be read."""
+        """Return the collection as it was at a version, operation, event or time, read-only."""
         if isinstance(at, datetime):
             at = (at if at.tzinfo else at.replace(tzinfo=UTC)).isoformat()
         return RemotePast(self._connection, self.name, self._ask("as_of", str, {"at": at}))
@@ -207,8 +207,8 @@ class RemoteCollection(RemoteShown, CollectionVerbs):
             )
 
 
-class RemotePast(RemoteShown, PastVerbs):
-    """A collection on a server as it was just after an operation, as `Past` shows it."""
+class RemotePast(RemoteDocuments, PastVerbs):
+    """A read-only collection on a server as it was just after an operation, like `Past`."""
 
     def __init__(self, connection: Connection, name: str, operation: str) -> None:
         super().__init__(connection, name)
@@ -216,7 +216,7 @@ class RemotePast(RemoteShown, PastVerbs):
 
     @property
     def operation(self) -> str:
-        """Return the operation that this is the state after."""
+        """Return the id of the operation just after which this state was."""
         return self._operation
 
     def __repr__(self) -> str:

@@ -1,7 +1,7 @@
-"""A connection to a server: asks for a verb, asks again when no answer came, and raises our errors.
+"""A connection to a server: sends requests, repeats unanswered ones, raises the library's errors.
 
-Every request has an `Idempotency-Key` of its own, the same when it is sent again: an answer that
-was lost, or a server that was started again in between, makes nothing happen twice.
+Each request has its own `Idempotency-Key`, which repetitions keep: after a lost answer or a restart
+of the server, nothing is executed twice.
 """
 
 from __future__ import annotations
@@ -30,33 +30,33 @@ T = TypeVar("T")
 
 
 class Connection:
-    """A server at `url`; `patience_s` says how long to ask again what it does not answer.
+    """A server at `url`; an unanswered request is repeated for `patience_s` seconds.
 
-    Raises BadSetting for what cannot be the address of a server, a key or a namespace.
+    Raises BadSetting for an invalid address, key or namespace.
     """
 
     def __init__(self, url: str, key: str | None, namespace: str, patience_s: float) -> None:
         self.url = _address(url)
         if not f"{key or ''}{namespace}".isascii():
-            raise BadSetting("a key and a namespace are of letters, digits, '_' and '-'")
+            raise BadSetting("key and namespace must consist of letters, digits, '_' and '-'")
         headers = {"content-type": "application/json"}
         if key:
             headers["authorization"] = f"Bearer {key}"
         if namespace != "default":
             headers["x-namespace"] = namespace
         timeout = httpx2.Timeout(_ANSWER_S, connect=_CONNECT_S)
-        tls = self.url.startswith("https://")  # without it no certificates are read, for 40 ms
+        tls = self.url.startswith("https://")  # for http, do not read certificates (saves 40 ms)
         self._client = httpx2.Client(
             base_url=self.url, headers=headers, timeout=timeout, verify=tls
         )
         self._patience_s = patience_s
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self._client.close()
 
     def greet(self) -> None:
-        """Find out at once whether a server is there that lets us in.
+        """Check, without repetition, that a server answers and accepts the key.
 
         Raises Unreachable, Unauthorized or Forbidden.
         """
@@ -65,8 +65,8 @@ class Connection:
             _read(list[str], answer)
         except NotFound as error:
             raise Unreachable(
-                f"{self.url} answers, and not as a server of this version: {error}; check the "
-                "address, and which version serves there"
+                f"{self.url} answers, but not like a server of this version: {error}; check the "
+                "address, and the version of the server"
             ) from error
 
     def ask(
@@ -77,10 +77,10 @@ class Connection:
         *,
         once_gone: Callable[[], T | None] | None = None,
     ) -> T:
-        """Return the answer to a POST of JSON. Raises what the library would raise, or Unreachable.
+        """Return the answer to a POST of JSON. Raises the library's errors, or Unreachable.
 
-        What a lost answer may have removed, and is not found when asked for again, `once_gone`
-        gives; it returns None where that explains nothing.
+        If a repeated request finds a resource missing, its lost answer may have removed it: then
+        `once_gone` returns the answer, or None if the error stands.
         """
         key = "" if body.get("op_id") else f"op_{ULID()}"
         answer, tries = self._answer("POST", path, _json(body), key)
@@ -93,7 +93,7 @@ class Connection:
             return gone
 
     def get(self, path: str) -> httpx2.Response:
-        """Return the answer to a GET. Raises what the library would raise, or Unreachable."""
+        """Return the answer to a GET. Raises the library's errors, or Unreachable."""
         answer, _ = self._answer("GET", path, b"", "")
         if not answer.is_success:
             raise _error(answer)
@@ -107,7 +107,7 @@ class Connection:
     def _answer(
         self, method: str, path: str, data: bytes, key: str, *, patience_s: float | None = None
     ) -> tuple[httpx2.Response, int]:
-        """Return the answer to a request, and how often it was sent."""
+        """Return the answer to a request, and the number of tries."""
         headers = {"idempotency-key": key} if key else {}
         pauses = self._pauses(self._patience_s if patience_s is None else patience_s)
         tries = 0
@@ -129,7 +129,7 @@ class Connection:
             time.sleep(max(pause, wanted))
 
     def _pauses(self, patience_s: float) -> Iterator[float]:
-        """Yield how long to wait before each further try, while patience lasts."""
+        """Yield the pause in seconds before each further try, for up to `patience_s` seconds."""
         end = time.monotonic() + patience_s if patience_s else None
         pause = _PAUSE_S
         while end is not None and time.monotonic() < end:
@@ -145,14 +145,14 @@ class Connection:
 
 
 def place(*parts: str) -> str:
-    """Return the path of a verb, whatever signs the parts have."""
+    """Return the path of a verb, with quoted parts."""
     return "/v1/" + "/".join(quote(part, safe="") for part in parts)
 
 
 def _address(url: str) -> str:
     address = url.strip().rstrip("/").removesuffix("/v1").rstrip("/")
     if not address.startswith(("http://", "https://")):
-        raise BadSetting(f"{url!r} is no address of a server; write http://127.0.0.1:8710")
+        raise BadSetting(f"{url!r} is not the address of a server; write http://127.0.0.1:8710")
     return address
 
 
@@ -164,14 +164,14 @@ def _json(body: Mapping[str, Any]) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    """Return what JSON has for another mapping, a number of NumPy, or what can be iterated."""
+    """Return the JSON form of a mapping, NumPy value or iterable that `json` does not know."""
     if isinstance(value, Mapping):
         return dict(value)
     if hasattr(value, "tolist"):
         return value.tolist()
     if isinstance(value, Iterable) and not isinstance(value, bytes | bytearray | memoryview):
         return list(value)
-    raise TypeError(f"a {type(value).__name__} is no JSON")
+    raise TypeError(f"a {type(value).__name__} has no JSON form")
 
 
 def _seconds(retry_after: str) -> float:
@@ -179,17 +179,17 @@ def _seconds(retry_after: str) -> float:
 
 
 def _read(reply: type[T], answer: httpx2.Response) -> T:
-    """Return what an answer holds. Raises the error that it tells of."""
+    """Return the value of an answer. Raises the error that it reports."""
     if not answer.is_success:
         raise _error(answer)
     try:
-        found: T = _adapter(cast("Any", reply)).validate_json(answer.content)
+        value: T = _adapter(cast("Any", reply)).validate_json(answer.content)
     except ValidationError as error:
         raise Unreachable(
-            f"{answer.request.url.host} answers what this version does not understand "
-            f"({error.error_count()} differences); install the version that serves there"
+            f"this version does not understand the answer of {answer.request.url.host} "
+            f"({error.error_count()} differences); install the version of the server"
         ) from error
-    return found
+    return value
 
 
 @cache
@@ -199,23 +199,25 @@ def _adapter(reply: Any) -> TypeAdapter[Any]:
 
 def _error(answer: httpx2.Response) -> LookalikeError:
     try:
-        told = answer.json()["error"]
-        code, message = str(told["code"]), str(told["message"])
+        report = answer.json()["error"]
+        code, message = str(report["code"]), str(report["message"])
     except (ValueError, KeyError, TypeError):
         shown = answer.text[:200].strip() or "nothing"
         return Unreachable(
-            f"{answer.request.url.host} answers {answer.status_code} as no server of ours does: "
-            f"{shown}; check the address"
+            f"{answer.request.url.host} answers {answer.status_code}, but not like a Lookalike "
+            f"server: {shown}; check the address"
         )
-    kind, details = _kinds().get(code, LookalikeError), told.get("details")
-    return kind(message, details) if issubclass(kind, errors.Stale) else kind(message)
+    error_class, details = _error_classes().get(code, LookalikeError), report.get("details")
+    if issubclass(error_class, errors.Stale):
+        return error_class(message, details)
+    return error_class(message)
 
 
 @cache
-def _kinds() -> Mapping[str, type[LookalikeError]]:
-    """Return the errors by the code that a server tells; a class counts, not those below it."""
+def _error_classes() -> Mapping[str, type[LookalikeError]]:
+    """Return the error classes by the code that a server sends; only those with their own code."""
     classes = [one for one in vars(errors).values() if isinstance(one, type)]
     ours = [one for one in classes if issubclass(one, LookalikeError)]
-    told = {one.code: one for one in ours if "code" in vars(one)}
+    by_code = {one.code: one for one in ours if "code" in vars(one)}
     refused = dict.fromkeys(("bad_request", "malformed", "too_large"), BadInput)
-    return {**refused, **told}
+    return {**refused, **by_code}

@@ -1,4 +1,4 @@
-"""Sending what a person has to a server: files by their bytes, the rest as it is, in batches."""
+"""Send items and vectors to a server in batches: local files as bytes, URLs as they are."""
 
 from __future__ import annotations
 
@@ -25,36 +25,36 @@ _BATCH_ROWS = 2000
 _LARGE_BYTES = 2_000_000
 _FOLLOWED = 1000
 WAIT_S = 2
-"""How long a server may let one wait for an answer."""
+"""The longest time in seconds that the server may hold a request before it answers."""
 
 
 class Sender:
-    """Sends to one collection of a server."""
+    """Sends items and vectors to one collection of a server."""
 
     def __init__(self, connection: Connection, collection: str) -> None:
         self._connection = connection
         self._collection = collection
 
     def add(self, stream: Iterable[Item], tally: Tally, *, copy: bool, progress: Progress) -> None:
-        """Send items, and wait until all that was not known is extracted.
+        """Send items, and wait until all new objects are extracted.
 
-        Raises BadInput where nothing is there, or nothing that the collection extracts.
+        Raises BadInput if there are no items, or none that the collection extracts.
         """
-        from lookalike.library.collection.items import check_some
+        from lookalike.library.collection.items import check_any_accepted
 
         waiting: list[str] = []
         accepts: list[str] = []
         sent = False
         for batch in self._batches(stream, tally):
             body = {"items": batch, "copy": copy}
-            told = self._connection.ask(self._place("add"), Registered, body)
+            answer = self._connection.ask(self._place("add"), Registered, body)
             sent = True
-            accepts = told.accepts
-            waiting += told.object_ids
-            _count(tally, told)
+            accepts = answer.accepts
+            waiting += answer.object_ids
+            _count(tally, answer)
         if not sent:
             raise BadInput(next(iter(tally.failed.values()), "there is nothing to add"))
-        check_some(tally, accepts)
+        check_any_accepted(tally, accepts)
         self._follow(list(dict.fromkeys(waiting)), tally, progress)
 
     def add_vectors(
@@ -67,61 +67,61 @@ class Sender:
         row_bytes = max(1, array.dtype.itemsize * array.shape[1])
         step = max(1, min(_BATCH_ROWS, _BATCH_BYTES // row_bytes))
         for start in range(0, len(array), step):
-            some = named[start : start + step]
+            batch = named[start : start + step]
             body = {
                 "vectors": encoded(array[start : start + step]),
-                "ids": [id for id, _ in some],
-                "metadata": [one for _, one in some],
+                "ids": [id for id, _ in batch],
+                "metadata": [values for _, values in batch],
             }
-            told = self._connection.ask(self._place("add_vectors"), Added, body)
-            tally.documents += told.documents
-            tally.labelled.update(told.labelled)
-            _count(tally, told)
-            progress(start + len(some), len(array))
+            answer = self._connection.ask(self._place("add_vectors"), Added, body)
+            tally.documents += answer.documents
+            tally.labelled.update(answer.labelled)
+            _count(tally, answer)
+            progress(start + len(batch), len(array))
 
     def wait(self, progress: Progress) -> None:
-        """Wait until nothing waits in the collection."""
+        """Wait until no object of the collection waits for extraction."""
         total = 0
         while left := self._connection.ask(self._place("waiting") + f"?wait={WAIT_S}", int, {}):
             total = max(total, left)
             progress(total - left, total)
 
     def _follow(self, ids: Sequence[str], tally: Tally, progress: Progress) -> None:
-        """Wait until objects are extracted, and count what became of them."""
+        """Wait until objects are extracted, and count the results."""
         done, path = 0, self._place("arrived") + f"?wait={WAIT_S}"
         for start in range(0, len(ids), _FOLLOWED):
-            some = ids[start : start + _FOLLOWED]
-            told = self._connection.ask(path, Arrived, {"object_ids": list(some)})
-            while told.waiting:
-                progress(done + len(some) - told.waiting, len(ids))
-                told = self._connection.ask(path, Arrived, {"object_ids": list(some)})
-            done += len(some)
+            batch = ids[start : start + _FOLLOWED]
+            answer = self._connection.ask(path, Arrived, {"object_ids": list(batch)})
+            while answer.waiting:
+                progress(done + len(batch) - answer.waiting, len(ids))
+                answer = self._connection.ask(path, Arrived, {"object_ids": list(batch)})
+            done += len(batch)
             progress(done, len(ids))
-            tally.documents += told.documents
-            tally.labelled.update(told.labelled)
-            for one in told.failed:
-                tally.fail(one.name, one.reason)
+            tally.documents += answer.documents
+            tally.labelled.update(answer.labelled)
+            for failure in answer.failed:
+                tally.fail(failure.name, failure.reason)
 
     def _batches(self, stream: Iterable[Item], tally: Tally) -> Iterator[list[dict[str, Any]]]:
-        """Yield items as they are sent; what is not there, or is refused, fails alone."""
+        """Yield batches of items for requests; a missing or refused item fails alone."""
         batch: list[dict[str, Any]] = []
         size = 0
         for item in stream:
             try:
-                one = self._sent(item)
+                body = self._item_body(item)
             except BadContent as error:
                 tally.fail(item.name, str(error))
                 continue
-            batch.append(one)
-            size += len(one.get("base64", ""))
+            batch.append(body)
+            size += len(body.get("base64", ""))
             if len(batch) >= _BATCH_ITEMS or size >= _BATCH_BYTES:
                 yield batch
                 batch, size = [], 0
         if batch:
             yield batch
 
-    def _sent(self, item: Item) -> dict[str, Any]:
-        """Return an item as it is sent; a large file is sent before, to an address of its own."""
+    def _item_body(self, item: Item) -> dict[str, Any]:
+        """Return the request's part for an item; a large file is uploaded first, on its own."""
         data = content(item)
         if data is None or len(data) <= _LARGE_BYTES:
             return described(item, data)
@@ -140,9 +140,9 @@ class Sender:
 
 
 def content(item: Item) -> bytes | None:
-    """Return the bytes of an item that are here; None where a server shall read them elsewhere.
+    """Return the local bytes of an item; None for a URL that the server must read.
 
-    Raises BadContent where there are none.
+    Raises BadContent if there are none.
     """
     from lookalike.content.blobs import inline_bytes, local_path
 
@@ -162,10 +162,10 @@ def content(item: Item) -> bytes | None:
 
 
 def described(item: Item, data: bytes | None) -> dict[str, Any]:
-    """Return what is sent of an item: its `data`, or the address that the server reads."""
-    held = {"uri": item.uri} if data is None else {"base64": base64.b64encode(data).decode()}
+    """Return the JSON of an item: its `data`, or the address that the server reads."""
+    source = {"uri": item.uri} if data is None else {"base64": base64.b64encode(data).decode()}
     return {
-        **held,
+        **source,
         "key": item.key,
         "name": item.name,
         "media_type": item.media_type,
@@ -176,20 +176,20 @@ def described(item: Item, data: bytes | None) -> dict[str, Any]:
 
 
 def encoded(array: NDArray[Any]) -> Mapping[str, Any]:
-    """Return vectors (n, d) as they are sent: numbers keep their kind, little-endian."""
+    """Return vectors (n, d) as JSON: base64 in their own dtype (at most 8 bytes), little-endian."""
     plain = array.astype("<f8") if array.dtype.itemsize > 8 else array
-    kind = plain.dtype.newbyteorder("<")
+    dtype = plain.dtype.newbyteorder("<")
     return {
-        "dtype": "<" + kind.str[1:],
+        "dtype": "<" + dtype.str[1:],
         "dimension": array.shape[1],
-        "base64": base64.b64encode(plain.astype(kind).tobytes()).decode(),
+        "base64": base64.b64encode(plain.astype(dtype).tobytes()).decode(),
     }
 
 
-def _count(tally: Tally, told: Registered | Added) -> None:
-    tally.added += told.added
-    tally.changed += told.changed
-    tally.unchanged += told.unchanged
-    tally.skipped += told.skipped
-    for name, reason in told.failed.items():
+def _count(tally: Tally, answer: Registered | Added) -> None:
+    tally.added += answer.added
+    tally.changed += answer.changed
+    tally.unchanged += answer.unchanged
+    tally.skipped += answer.skipped
+    for name, reason in answer.failed.items():
         tally.fail(name, reason)

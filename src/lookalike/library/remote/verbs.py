@@ -61,12 +61,12 @@ HOMES = {
 """Where the types of answers are, which are loaded when an answer comes."""
 
 
-class ShownVerbs(Caller):
-    """What a client shows of a collection's documents and labels."""
+class SharedVerbs(Caller):
+    """Verbs that a collection and its past states share."""
 
     @abstractmethod
     def documents(self, *, label: str | None=ANY, origin: Origin | str | None=ANY, reason: Reason | str | None=None, ids: Iterable[str] | None=None, field: str | None=None, order_by: str='added', limit: int | None=None) -> Iterator[Document]:
-        """Yield documents: `label=None` those without one, `origin="auto"` and so on."""
+        """Yield documents; filter them by `label` (None: unlabelled), `origin`, `reason` or `ids`."""
 
     @sent("ids")
     def ids(self, *, label: str | None=ANY, origin: Origin | str | None=ANY, reason: Reason | str | None=None, ids: Iterable[str] | None=None, field: str | None=None, order_by: str='added', limit: int | None=None) -> list[str]:
@@ -78,10 +78,10 @@ class ShownVerbs(Caller):
 
     @sent("curve")
     def curve(self, *, field: str | None=None) -> list[Point]:
-        """Return what other limits would give: coverage, and the precision to be expected.
+        """Return coverage and expected precision at other thresholds.
 
-        Under `precision` a document is counted by its probability of being right; under `threshold`
-        nothing is known of that.
+        Under the policy `precision` the expected precision is the mean probability of being right;
+        under `threshold` no probability is known.
         """
 
     @sent("report")
@@ -90,7 +90,7 @@ class ShownVerbs(Caller):
 
     @abstractmethod
     def rows(self, *, field: str | None=None) -> Iterator[dict[str, Any]]:
-        """Yield what `export` writes, one mapping a document."""
+        """Yield the rows that `export` writes, one mapping per document."""
 
     @abstractmethod
     def to_pandas(self, *, field: str | None=None) -> Any:
@@ -99,377 +99,382 @@ class ShownVerbs(Caller):
     @property
     @sent("fields")
     def fields(self) -> tuple[str, ...]:
-        """Return the names of the label fields, the first one first."""
+        """Return the names of the label fields, the collection's first field first."""
 
     @property
     @sent("extractor")
     def extractor(self) -> str:
-        """Return the full name of what makes its documents."""
+        """Return the full name of the extractor that makes the documents."""
 
     @sent("size")
     def __len__(self) -> int:
-        """Return how many documents there are."""
+        """Return the number of documents."""
 
 
-class CollectionVerbs(ShownVerbs):
-    """What a client does with a collection."""
+class CollectionVerbs(SharedVerbs):
+    """The other verbs of a collection."""
 
     @abstractmethod
     def add(self, source: Any=None, *, vectors: Any=None, ids: Sequence[Any] | None=None, metadata: Any=None, copy: bool=False, progress: Progress=quiet, engine: str='threads', address: str | None=None) -> Added:
-        """Bring items in: extract them and decide them. What is here already stays as it is."""
+        """Add items: extract them and decide their labels. Items that exist already do not change."""
 
     @abstractmethod
     def extract(self, *, progress: Progress=quiet, engine: str='threads', address: str | None=None) -> None:
-        """Extract what waits in this collection, also what an interrupted run left."""
+        """Extract the objects that wait in this collection, also those an interrupted run left."""
 
     @sent("label")
     def label(self, labels: Mapping[str, str | None], *, field: str | None=None, asked: bool=False, new_labels: bool=False, actor: str='', op_id: str='', revisions: Mapping[str, int] | None=None) -> Changed:
-        """Label documents, as a person: id → label. None takes back what the person said.
+        """Label documents, as a person: id → label. None removes the person's label or answer.
 
-        All decisions that this changes are made in the same transaction; the answer tells them.
-        An operation that was given an `op_id` is done once, however often it is asked for. Raises
-        Stale where another person said something else of a document since the revision that
-        `revisions` gives, by id; what the machine decided since then does not matter.
-        `asked` tells that the queue had asked: what a clever queue chose is no random sample, so
-        such labels vote, but only a whole check tells from them how sure to be. Another name of a
-        label means that label, as `renamed` tells. Raises BadInput for one that is retired, and for
-        one that is not in a closed set, unless `new_labels` adds it.
+        The same transaction decides all documents that this affects; the result counts them. A
+        repeated call with the same `op_id` changes nothing. `revisions` gives the revision at which
+        the caller saw a document, by id: raises Stale if another person answered differently since
+        then; automatic decisions since then do not matter. `asked` marks answers to questions of
+        the queue: these labels become references, but calibration uses them only as part of a
+        complete check, because the queue does not sample at random. An alias means its label;
+        `renamed` in the result shows which. Raises BadInput for a retired label, and for a label
+        outside a closed set, unless `new_labels` adds it.
         """
 
     @abstractmethod
     def amend(self, changes: Mapping[str, Mapping[str, Any]], *, actor: str='', op_id: str='', revisions: Mapping[str, int] | None=None) -> Changed:
-        """Change metadata of documents, by id; a label field's value is a person's label, or None."""
+        """Change metadata of documents, by id; a label field takes a person's label, or None."""
 
     @sent("draw")
     def draw(self, regions: Mapping[str, Mapping[str, Sequence[float] | None]], *, actor: str='', op_id: str='') -> Changed:
-        """Draw, move or take away regions of objects, by the object's id and the region's.
+        """Draw, move or remove regions of objects, by the object's id and the region's.
 
-        A box is [left, top, width, height] in pixels of the upright picture; None takes a region
-        away, with its document and label. The other regions stay as they are, labels too; what the
-        detector had proposed becomes the person's own. Raises BadInput for a box that is none, or a
-        collection without regions; NotFound.
+        A box is [left, top, width, height] in pixels of the upright picture; None removes a region
+        with its document and label. The other regions of the picture keep their labels; those that
+        the detector proposed count as the person's from then on. Raises BadInput for an invalid box
+        or a collection without regions; NotFound.
         """
 
     @sent("reject")
     def reject(self, rejections: Mapping[str, str | None], *, field: str | None=None, actor: str='', op_id: str='') -> Changed:
-        """Say "not this": id → label, or None for the label in force or, without one, suggested.
+        """Reject labels: id → label, or None for the document's label or else its suggestion.
 
-        It is remembered: no later run proposes that label for that document again.
+        No later run gives or suggests a rejected label for that document again.
         """
 
     @sent("new_kind")
     def new_kind(self, ids: Iterable[str], *, field: str | None=None, asked: bool=False, actor: str='', op_id: str='') -> Changed:
-        """Say that documents belong to none of the labels there are.
+        """Mark documents as a new category: no existing label fits them.
 
-        They are not decided any more, until they are labelled, and teach what new things look like.
-        A closed set is open from then on, as `reopened` tells.
+        They are not decided again until a person labels them, and calibration learns from them how
+        items of new categories score. This opens a closed set; `reopened` in the result is then
+        True.
         """
 
     @sent("cannot_tell")
     def cannot_tell(self, ids: Iterable[str], *, field: str | None=None, asked: bool=False, actor: str='', op_id: str='') -> Changed:
-        """Say that a person cannot tell what documents are: the queue asks no more about them."""
+        """Record that a person cannot tell the label of documents; the queue skips them."""
 
     @abstractmethod
     def import_labels(self, rows: Iterable[Mapping[str, Any]], *, field: str | None=None, label_column: str='label', origin: Origin=Origin.IMPORT, trusted: bool=True, asked: bool=False, actor: str='', op_id: str='') -> Changed:
-        """Take labels from rows that name documents by `id`, `sha256` or `file_name`."""
+        """Import labels from rows that name documents by `id`, `sha256` or `file_name`."""
 
     @abstractmethod
     def run(self, *, field: str | None=None, confidence_threshold: float | None=None, target_precision: float | None=None, targets: Mapping[str, float] | None=None, hierarchical: bool | None=None, closed_set: bool | None=None, labels: Labels | None=None, version: str | None=None, engine: str='threads', address: str | None=None, actor: str='', op_id: str='') -> Changed:
-        """Decide everything again; change nothing that a person said."""
+        """Decide all documents again, with another policy if one is given; keep people's labels."""
 
     @sent("undo")
     def undo(self, operation: str, *, actor: str='', op_id: str='') -> Changed:
-        """Take back an operation and everything that labelled itself because of it."""
+        """Undo an operation, with all automatic labels that depend on it."""
 
     @sent("forget")
     def forget(self, ids: Iterable[str] | None=None, *, label: str | None=None, only_parts: bool=False, field: str | None=None, actor: str='', op_id: str='') -> Receipt:
         """Erase documents with their objects, vectors, labels, copies and thumbnails, for good.
 
-        The user's own files stay. What their labels had caused is decided again. With `only_parts`
-        an object of which something else is left stays, such as a photo with other faces; no later
-        extraction of the same content brings back what was forgotten. `label` instead of `ids`
-        forgets in this way all that has the label, whoever gave it, and who was said not to be it.
+        The user's own files stay. Documents that depended on the erased labels are decided again.
+        With `only_parts` an object stays that has other parts, such as a photo with other faces;
+        extracting the same content later does not recreate the erased parts. `label` instead of
+        `ids` erases in this way every document with the label, whoever gave it, and the rejections
+        of the label.
         """
 
     @sent("promote")
     def promote(self, ids: Iterable[str] | None=None, *, label: str | None=None, min_confidence: float | None=None, gated: bool=True, audited_only: bool=False, preview: bool=False, field: str | None=None, actor: str='', op_id: str='') -> Changed:
-        """Let auto-labelled documents vote: those of `ids`, or those that the filters choose.
+        """Make automatically labelled documents references: those of `ids` or of the filters.
 
-        Under `precision` a gate holds back what is not surer than labelling asks for, says nothing
-        new, contradicts a reference, or would outnumber what people said. In separate mode they are
-        copied into the curated collection. With `audited_only` an audit must have found the label
-        right, too. `refused` in the answer says which stayed out, and why; undoing the operation
-        takes all of it back. With `preview` the answer is the same, and nothing is written.
+        Under the policy `precision` a gate holds back documents with a confidence below 0.99,
+        near-duplicates of references, and documents of labels that would get more promoted
+        references than people gave. In separate mode the documents are copied into the reference
+        collection. With `audited_only` an audit must also have found the label right. `refused` in
+        the result has the reason for each document held back; undoing the operation removes the
+        promoted references. With `preview` the result is the same and nothing is written.
         """
 
     @sent("label_tree")
     def label_tree(self, *, field: str | None=None) -> LabelTree:
-        """Return the labels of a field as a tree, with their style guide and counts."""
+        """Return the labels of a field as a tree, with descriptions, examples and counts."""
 
     @sent("describe_label")
     def describe_label(self, label: str, *, description: str | None=None, examples: Iterable[str] | None=None, aliases: Iterable[str] | None=None, field: str | None=None, actor: str='', op_id: str='') -> Changed:
-        """Say what belongs to a label, which documents show it, and its other names.
+        """Set a label's description, example documents and aliases; None keeps the value.
 
-        What is not said stays; a label that is not there yet is there from now on. `examples` are
-        ids of documents in the collection whose labels vote; a label that is given by one of its
-        `aliases` is the label. Raises Conflict for a name that means another label, NotFound,
-        BadInput.
+        It declares a label that does not exist yet. `examples` are ids of documents in the
+        collection that has the references; where a label is given, an alias means the label. Raises
+        Conflict for a name that means another label, NotFound, BadInput.
         """
 
     @sent("rename_label")
     def rename_label(self, label: str, to: str, *, preview: bool=False, field: str | None=None, actor: str='', op_id: str='') -> Changed:
-        """Give a label, with all below it, another name, or another place in the tree: a path.
+        """Rename a label with its children, or move it to another path in the tree.
 
-        It reads so wherever it was said, and nothing else changes; the old name means the new one
-        from now on. With `preview` nothing is written. Raises Conflict for a name that is taken,
-        NotFound, BadInput for a place below itself.
+        The new name replaces the old one everywhere, and no decision changes; the old name becomes
+        an alias. With `preview` nothing is written. Raises Conflict for a name in use, NotFound,
+        BadInput for a place below itself.
         """
 
     @sent("merge_labels")
     def merge_labels(self, labels: Iterable[str], into: str, *, preview: bool=False, field: str | None=None, actor: str='', op_id: str='') -> Changed:
-        """Let labels, each with all below it, be another one, there or new; then decide again.
+        """Merge labels with their children into one label, existing or new; then decide again.
 
-        Their names mean that one from now on. With `preview` nothing is written. Raises NotFound,
-        BadInput for a label that is merged into itself or into what is below it.
+        Their names become aliases of it. With `preview` nothing is written. Raises NotFound,
+        BadInput for a label merged into itself or into its own child.
         """
 
     @sent("split_label")
     def split_label(self, label: str, parts: Mapping[str, Iterable[str]], *, preview: bool=False, field: str | None=None, actor: str='', op_id: str='') -> Changed:
-        """Split a label: new label → ids of the documents that have it, each in one part.
+        """Split a label into `parts`: new label → ids of its documents, each in one part.
 
-        Named are all to which someone gave the label; what the machine labelled is decided again.
-        What is below the label stays. With `preview` nothing is written. Raises BadInput for
-        documents that are left over, NotFound for those that nobody labelled so.
+        Give all documents with the label from a person, import or promotion; automatic labels are
+        decided again. The label's children stay. With `preview` nothing is written. Raises BadInput
+        for documents in no part, NotFound for documents without the label.
         """
 
     @sent("retire_label")
     def retire_label(self, label: str, *, preview: bool=False, field: str | None=None, actor: str='', op_id: str='') -> Changed:
-        """Put a label, with all below it, out of use: no reference votes for it any more.
+        """Retire a label with its children: its documents are references no more.
 
-        What people said stays as it is; to use the label again, undo the operation. With `preview`
-        nothing is written. Raises Conflict for one that is retired already, NotFound.
+        People's labels stay stored; undo the operation to use the label again. With `preview`
+        nothing is written. Raises Conflict for a label that is already retired, NotFound.
         """
 
     @abstractmethod
     def as_of(self, at: At) -> PastVerbs:
-        """Return the collection as it was at a version, operation, event or time, to be read."""
+        """Return the collection as it was at a version, operation, event or time, read-only."""
 
     @sent("keep_version")
     def keep_version(self, name: str, *, note: str='', field: str | None=None, actor: str='', op_id: str='') -> Version:
-        """Name the point where a label field is now; it can be asked for as of then, for ever.
+        """Name the current state of a label field, so that `as_of` finds it by this name.
 
-        Raises Conflict for a name that the collection has given, BadInput for one that is none.
+        Raises Conflict for a name that the collection already has, BadInput for an invalid one.
         """
 
     @sent("versions")
     def versions(self, *, field: str | None=None, retired: bool=False) -> list[Version]:
-        """Return the versions, the newest first, of all label fields or of one.
+        """Return the versions of all label fields or of one, newest first.
 
-        Those that are `retired` only on request.
+        With `retired` also the retired ones.
         """
 
     @sent("compare_versions")
     def compare_versions(self, before: str, after: str | None=None, *, field: str | None=None) -> Comparison:
-        """Return how a label field differs between two points; without `after`, from now.
+        """Return how a label field differs between two points; `after` is now by default.
 
-        Points are told as in `as_of`; a version chooses its own label field. Raises NotFound.
+        Give points as for `as_of`; a version selects its own label field. Raises NotFound.
         """
 
     @sent("retire_version")
     def retire_version(self, name: str, *, actor: str='', op_id: str='') -> Changed:
-        """Offer a version no more. Who asks for it still gets what it gave, to the digit.
+        """Hide a version from lists; `as_of` still returns the same state for its name.
 
-        Raises NotFound, and Conflict for one that is retired.
+        Raises NotFound, and Conflict for a version that is already retired.
         """
 
     @sent("try_policy")
     def try_policy(self, *, confidence_threshold: float | None=None, target_precision: float | None=None, targets: Mapping[str, float] | None=None, top_k: int | None=None, extractor: str | None=None, references: str | None=None, wrong_costs: float=20, field: str | None=None, actor: str='', op_id: str='') -> Trial:
-        """Try another rule against the one in force; it labels nothing.
+        """Begin an experiment: compare a candidate policy with the current one; it labels nothing.
 
-        It is replayed on the answers that chance had drawn, and decides all else in the background,
-        new documents too; answers to what is `waiting` tell who is better. A wrong label costs as
-        much as `wrong_costs` reviews. `extractor` is one that a migration has prepared; with
-        `references` only those vote of which nobody has said anything after that operation.
+        It replays the candidate on the answers to random samples, and decides all other documents
+        in the background, also new ones; answers to the `waiting` documents show which policy is
+        better. A wrong label costs as much as `wrong_costs` reviews. `extractor` must have been
+        prepared by `prepare_migration`. `references`, an operation, limits the references to those
+        that nobody has labelled or answered since.
 
-        Raises Conflict where a trial is open, BadInput for the rule in force and impossible values,
-        NotFound for an operation that is none.
+        Raises Conflict if an experiment is open, BadInput for the current policy and impossible
+        values, NotFound for an unknown operation.
         """
 
     @sent("trials")
     def trials(self, *, field: str | None=None) -> list[Trial]:
-        """Return the trials of a field, the newest first, with what they tell so far."""
+        """Return the experiments of a field with their results so far, newest first."""
 
     @sent("trial")
     def trial(self, trial: str) -> Trial:
-        """Return a trial by its id, with what it tells so far. Raises NotFound."""
+        """Return an experiment by its id, with its result so far. Raises NotFound."""
 
     @sent("disagreements")
     def disagreements(self, trial: str, *, limit: int=20, actor: str='') -> list[str]:
-        """Return the documents to ask about next in a trial; more are drawn where fewer wait.
+        """Return the next documents of an experiment to answer; sample more if fewer wait.
         A server answers up to 1,000 at once.
 
-        They are a random sample of those on which the two rules decide otherwise, new ones too.
-        Raises NotFound, and Conflict for a trial that has ended or cannot go on.
+        They are a random sample of the documents, also new ones, that the two policies decide
+        differently. Raises NotFound, and Conflict for an experiment that has ended or cannot
+        continue.
         """
 
     @sent("answer_trial")
     def answer_trial(self, trial: str, labels: Mapping[str, str] | None=None, *, new_kind: Iterable[str]=(), cannot_tell: Iterable[str]=(), actor: str='', op_id: str='') -> Trial:
-        """Answer what is waiting in a trial: what documents are, id → label.
+        """Answer waiting documents of an experiment: id → the correct label.
 
-        Of some they are a `new_kind`, or one `cannot_tell`. All are recorded, or none. Answers
-        count in the order of asking: one that is passed over holds up those after it. Raises
-        Conflict for what was answered before and for a trial that has ended, NotFound, BadInput.
+        `new_kind` are documents of a new category, `cannot_tell` those a person cannot judge. It
+        records all answers or none. Answers count in the order of `waiting`: a skipped document
+        delays those after it. Raises Conflict for a document answered before or an experiment that
+        has ended, NotFound, BadInput.
         """
 
     @sent("adopt_trial")
     def adopt_trial(self, trial: str, *, keep: bool=True, actor: str='', op_id: str='') -> Changed:
-        """Let the challenger be the rule in force, decide all by it, and end the trial.
+        """Adopt the candidate policy: end the experiment and decide all documents with it.
 
-        With `keep` its answers become the person's labels. Undoing it brings the old rule back; of
-        another extractor, migrating back does. Raises Conflict where the rule was changed since,
-        where the trial has ended, or while a migration or re-decision is under way.
+        With `keep` its answers become the person's labels. Undo restores the old policy; for
+        another extractor, migrate back. Raises Conflict if the policy changed since, the experiment
+        has ended, or a migration or re-decision is running.
         """
 
     @sent("drop_trial")
     def drop_trial(self, trial: str, *, keep: bool=True, actor: str='', op_id: str='') -> Changed:
-        """End a trial and leave the rule as it is; with `keep` its answers become labels.
+        """End an experiment and keep the current policy; with `keep` its answers become labels.
 
-        Raises Conflict where it has ended, NotFound.
+        Raises Conflict if it has ended, NotFound.
         """
 
     @sent("flips")
     def flips(self, *, at: float | None=None, target_precision: float | None=None, limit: int=20, offset: int=0, field: str | None=None) -> Flips:
-        """Return what would flip if the limit was `at`, or as a target precision makes it.
+        """Return the documents whose label would change at a threshold `at` or `target_precision`.
         A server answers up to 1,000 at once.
 
-        `limit` and `offset` bound the documents that are shown. Nothing is changed. Raises BadInput
-        unless one of both is given, Conflict for a target where similarities decide.
+        `limit` and `offset` select the documents shown. It changes nothing. Raises BadInput unless
+        exactly one of both is given, Conflict for a target under the policy `threshold`.
         """
 
     @sent("audit")
     def audit(self, size: int=50, *, strata: int=1, label: str | None=None, field: str | None=None, actor: str='', op_id: str='') -> Audit:
-        """Draw a frozen sample of automatic labels, or of those of one `label`, to be checked.
+        """Draw a fixed random sample of automatic labels, or of those of one `label`, to check.
 
-        More than one of the `strata` share it out by confidence: the estimate errs less, and its
-        interval is wider. What is drawn votes only when the audit is closed. Raises Conflict where
-        there is nothing to audit, BadInput for a size that cannot be drawn.
+        With several `strata` it is stratified by confidence: the estimate has a smaller error and a
+        wider interval. Documents of the sample become references only after the audit is closed.
+        Raises Conflict if there is nothing to audit, BadInput for an impossible size.
         """
 
     @sent("audits")
     def audits(self, *, field: str | None=None) -> list[Audit]:
-        """Return the audits of a field, the newest first, with what they tell so far."""
+        """Return the audits of a field with their current estimates, newest first."""
 
     @sent("answer_audit")
     def answer_audit(self, audit: str, labels: Mapping[str, str] | None=None, *, right: Iterable[str]=(), wrong: Iterable[str]=(), cannot_tell: Iterable[str]=(), actor: str='', op_id: str='') -> Audit:
-        """Answer what is waiting in an audit, by its id: what documents are, id → label.
+        """Answer waiting documents of an audit, by its id: id → the correct label.
 
-        Who has seen the label may say instead which are `right` or `wrong`; of some one
-        `cannot_tell`. All are recorded, or none. Raises Conflict for what was answered before and
-        for a closed audit, NotFound for what is not in it, BadInput.
+        A person who has seen the label may answer `right` or `wrong` instead, and `cannot_tell` for
+        documents they cannot judge. It records all answers or none. Raises Conflict for a document
+        answered before or a closed audit, NotFound for a document outside the audit, BadInput.
         """
 
     @sent("close_audit")
     def close_audit(self, audit: str, *, keep: bool=False, actor: str='', op_id: str='') -> Changed:
-        """Close an audit. With `keep` its answers become the person's labels, and rejections.
+        """Close an audit. With `keep` its answers become the person's labels and rejections.
 
-        What a person has said of a document otherwise stands. Raises Conflict for a closed audit.
+        Answers that people gave outside the audit stay. Raises Conflict for a closed audit.
         """
 
     @sent("cost")
     def cost(self, wrong_costs: float=20, *, field: str | None=None) -> CostCurve:
-        """Return what limits cost where a wrong label costs as much as `wrong_costs` reviews.
+        """Return the cost of each threshold; a wrong label costs as much as `wrong_costs` reviews.
 
-        Raises Conflict where nothing has a probability of being right, as under `threshold`.
+        Raises Conflict without probabilities of being right, as under the policy `threshold`.
         """
 
     @sent("monitor")
     def monitor(self, *, days: int=30, field: str | None=None) -> Monitoring:
-        """Return how a label field does: its report, its last days, the queue's forecast, precision
-        by label, references that caused corrections, and its alarm.
+        """Return the state of a label field: report, recent days, forecast of the queue, precision
+        by label, references that caused corrections, and the alert.
 
         Raises BadInput unless `days` is 1 to 366.
         """
 
     @sent("watch")
     def watch(self, *, coverage: tuple[float | None, float | None] | None=None, error_rate: tuple[float | None, float | None] | None=None, webhook: str='', field: str | None=None, actor: str='') -> Alarm:
-        """Set the alarm of a field: what its coverage and error rate shall be, lowest and highest.
+        """Set the alert of a field: (lowest, highest) for its coverage and error rate.
 
-        The worker raises it when one leaves its band, clears it when all are back, and sends both
-        to `webhook`, an http or https address, signed. Raises BadInput for an impossible band,
-        BadSetting without a secret, FetchRefused for an address that must not be reached.
+        The worker raises the alert when a value leaves its band, clears it when all are back, and
+        sends both as signed requests to `webhook`, an http or https address. Raises BadInput for an
+        impossible band, BadSetting without a secret, FetchRefused for a forbidden address.
         """
 
     @sent("unwatch")
     def unwatch(self, *, field: str | None=None) -> bool:
-        """Take the alarm of a field away; return whether it had one."""
+        """Remove the alert of a field; return whether it had one."""
 
     @sent("inspect")
     def inspect(self, *, field: str | None=None) -> Inspection:
-        """Return what may be wrong with the references: wrong and contradictory labels, weak ones.
+        """Return problems of the references: probably wrong, contradictory, and weak ones.
 
-        Each label is tried by leaving its references out, one by one.
+        It tests each label by leave-one-out: it leaves out one reference at a time.
         """
 
     @sent("diagnose")
     def diagnose(self, *, field: str | None=None) -> Checkup:
-        """Return why too much has no label, labels are wrong, or nothing improves; what to do next.
+        """Return why coverage is low, labels are wrong or nothing improves, and what to do next.
 
-        The findings that explain most come first; each names a command and a request.
+        The findings that explain most come first; each names a command and an HTTP request.
         """
 
     @sent("opinions")
     def opinions(self, id: str, *, field: str | None=None) -> tuple[Opinion, ...]:
-        """Return each person's latest answer about a document, the earliest first."""
+        """Return each person's latest answer about a document, earliest first."""
 
     @sent("agreement")
     def agreement(self, *, field: str | None=None, blind: bool=False) -> Agreement:
-        """Return how far people agree on what several of them answered, by their latest answers.
+        """Return the annotator agreement on documents that several people answered.
 
-        What was said of a contested document is left out: it was said in sight of the others' word.
-        So are corrections with `blind`, for which alone the coefficients mean what they say. Raises
-        Conflict where no two people answered the same document; MissingExtra.
+        It compares latest answers, without those to contested documents, whose annotators saw each
+        other's answers. `blind` also leaves out corrections; the coefficients are valid only then.
+        Raises Conflict if no two people answered the same document; MissingExtra.
         """
 
     @abstractmethod
     def suggest(self, source: Any=None, *, text: str | None=None, vectors: Any=None, ids: Iterable[str] | None=None, field: str | None=None, top_k: int | None=None) -> list[Suggestion]:
-        """Return what things would be labelled if they were added now, together; record nothing."""
+        """Return the decisions that items would get if all were added now; record nothing."""
 
     @sent("queue")
     def queue(self, *, limit: int=20, field: str | None=None, second_opinion: float=0, actor: str='') -> list[Question]:
-        """Return what is worth asking a person, best question first; it needs no label to begin.
+        """Return the questions to ask a person, the most valuable first; it works without labels.
         A server answers up to 1,000 at once.
 
-        Some of it was drawn by chance, and looks like any other: what is learned from the answers
-        needs that. What people contradict each other on comes first. With a share as
-        `second_opinion`, so much is asked of what others than the `actor` answered, with the label
-        hidden. Raises BadInput for a share beyond 0 to 1.
+        Some documents are a random sample, which calibration needs; they look like any other. The
+        documents on which people disagree come first. `second_opinion` is the share (0 to 1) of
+        duplicate annotations: documents that others than the `actor` answered, label hidden. Raises
+        BadInput for another share.
 
-        Answer with `label({id: label, …}, asked=True)`: the `suggestions` that are right, and the
-        right labels of the others. `reject({id: label})` says only that a suggestion is wrong,
-        `new_kind(ids, asked=True)` that no label fits. So a `check` is confirmed by one call for
-        all its documents, and a label that looks wrong (`suspect`) by giving it again.
+        Answer with `label({id: label, …}, asked=True)`: give `suggestions` that are right, and the
+        right labels of the others. `reject({id: label})` only rejects a suggestion;
+        `new_kind(ids, asked=True)` says that no label fits. So one call for all its documents
+        confirms a `check`, and giving a `suspect` label again confirms it.
         """
 
     @sent("check_sheet")
     def check(self, *, field: str | None=None) -> Question | None:
-        """Return the check sheet that waits for an answer, or None: the queue has it as `check`.
+        """Return the check sheet that waits for an answer, or None; the queue asks it as `check`.
 
-        It shows documents that were drawn at random from those that may be labelled automatically,
-        grouped by label, and stays the same for everybody until it is answered (see `queue`).
-        There is none under the policy `threshold`, nor before some labels have three references.
+        It is a random sample of the documents that may be labelled automatically, grouped by label;
+        everybody gets the same sheet until somebody answers it (see `queue`). There is no sheet
+        under the policy `threshold`, nor before some labels have three references.
         """
 
     @sent("why")
     def why(self, id: str, *, field: str | None=None) -> Why:
-        """Return what caused a document's label or null, and what would be without the nearest."""
+        """Explain a document's label, or why it has none: its references, and what they decide."""
 
     @abstractmethod
     def map(self, *, field: str | None=None, progress: Progress=quiet) -> Map:
-        """Return every document as a point on a plane, look-alikes together."""
+        """Return the embedding map: each document as a point on a plane, similar ones close."""
 
     @sent("operations")
     def operations(self, *, limit: int=100) -> list[Operation]:
-        """Return the latest operations, the newest first.
+        """Return the latest operations, newest first.
         A server answers up to 1,000 at once.
         """
 
@@ -478,25 +483,25 @@ class CollectionVerbs(ShownVerbs):
         """Return every event of a document, oldest first."""
 
 
-class PastVerbs(ShownVerbs):
-    """What a client asks of a collection as it was."""
+class PastVerbs(SharedVerbs):
+    """The other verbs of a past state of a collection."""
 
     @sent("decide")
     def decide(self, *, field: str | None=None) -> Redecided:
-        """Return what the references, policy and calibration of then say of the documents of now.
+        """Decide the current documents with the earlier references, policy and calibration.
 
-        Where no document came or went since, that is what was decided then, to the digit; else what
-        was learned is learned again from the same references. Nothing is recorded. Raises Conflict
-        where the collection was in another space then.
+        If no document was added or removed since, the decisions equal the earlier ones to the last
+        digit; otherwise calibration is refitted from the same references. It records nothing.
+        Raises Conflict if the collection had another extractor then.
         """
 
 
 class LibraryVerbs(Caller):
-    """What a client does with a library."""
+    """The verbs of a library."""
 
     @sent("check")
     def check(self) -> list[str]:
-        """Return what contradicts itself in the store; empty when it is sound."""
+        """Return the inconsistencies of the store; an empty list if it is sound."""
 
     @sent("engine_version")
     def engine_version(self) -> str:
@@ -504,42 +509,41 @@ class LibraryVerbs(Caller):
 
     @sent("spaces")
     def spaces(self) -> dict[str, str]:
-        """Return the space of each collection that has documents, by the collection's name."""
+        """Return the embedding space of each collection that has documents, by its name."""
 
     @abstractmethod
     def labeler(self, name: str, /, source: Any=None, *, extractor: str | Sequence[str | Mapping[str, Any]] | None=None, inputs: Mapping[str, str] | None=None, field: str | None=None, reference: str | None=None, confidence_threshold: float | None=None, target_precision: float | None=None, targets: Mapping[str, float] | None=None, top_k: int=10, enrich: tuple[str, ...]=(), exclusive: str | None=None, low_quality: bool | None=None, hierarchical: bool | None=None, closed_set: bool | None=None, labels: Labels | None=None, **options: Any) -> CollectionVerbs:
-        """Return a collection that labels itself, made in one call: bucket, collection, taxonomy."""
+        """Create or return a collection with a label field that is labelled automatically."""
 
     @abstractmethod
     def create_bucket(self, name: str, properties: Mapping[str, str] | None=None) -> None:
-        """Make a bucket; `properties` gives the type of each field of its objects."""
+        """Create a bucket; `properties` gives the type of each field of its objects."""
 
     @abstractmethod
     def create_collection(self, name: str, /, *, bucket: str | Sequence[str]=(), source: str | None=None, extractor: str | Sequence[str | Mapping[str, Any]]='image', inputs: Mapping[str, str] | None=None, passthrough: Mapping[str, str] | None=None, **options: Any) -> CollectionVerbs:
-        """Make a collection without a label field; it extracts what is there."""
+        """Create a collection without a label field, and extract the existing objects."""
 
     @sent("add_taxonomy")
     def add_taxonomy(self, collection: str, field: str, *, reference: str | None=None, reference_field: str | None=None, confidence_threshold: float | None=None, target_precision: float | None=None, targets: Mapping[str, float] | None=None, top_k: int=10, enrich: tuple[str, ...]=(), separator: str='>', exclusive: str | None=None, low_quality: bool | None=None, hierarchical: bool | None=None, closed_set: bool | None=None, labels: Labels | None=None, op_id: str='') -> None:
-        """Give a collection one more label field, with the rule that labels it.
+        """Add a label field with its policy to a collection.
 
-        With another `separator`, "/" for one, "Shoes/Running" is said for `Shoes > Running`.
-        The rest is as in `labeler`; `exclusive` and `low_quality` cannot change later, what `run`
-        takes can.
-        What was given an `op_id` is done once, however often it is asked for. Raises NotFound for
-        an unknown collection, Conflict when the field is there.
+        Another `separator`, such as "/", means that "Shoes/Running" is `Shoes > Running`. The other
+        arguments are as in `labeler`; `run` can change its own later, but `exclusive` and
+        `low_quality` are fixed. A repeated call with the same `op_id` changes nothing. Raises
+        NotFound for an unknown collection, Conflict if the field exists.
         """
 
     @abstractmethod
     def prepare_migration(self, *collections: str, extractor: str, options: Mapping[str, Any] | None=None, confidence_threshold: float | None=None, progress: Progress=quiet) -> Migration:
-        """Extract collections with another extractor, beside what is in force, and compare."""
+        """Extract collections with another extractor into a new space, and compare the decisions."""
 
     @abstractmethod
     def migrate(self, *collections: str, extractor: str, options: Mapping[str, Any] | None=None, confidence_threshold: float | None=None, op_id: str='', progress: Progress=quiet) -> Changed:
-        """Change collections to another extractor, in one step, and decide everything again."""
+        """Switch collections to another extractor, in one step, and decide all documents again."""
 
     @sent("drop_spaces")
     def drop_spaces(self, *collections: str) -> DroppedSpaces:
-        """Erase the vectors of collections in the spaces that are not in force, for good."""
+        """Erase the vectors of collections in embedding spaces other than the current, for good."""
 
     @abstractmethod
     def remove_collection(self, *doomed: str) -> Removed:
@@ -547,14 +551,14 @@ class LibraryVerbs(Caller):
 
     @abstractmethod
     def remove_bucket(self, name: str, *, cascade: bool=False) -> Removed:
-        """Remove a bucket with its objects, and with `cascade` the collections drawing on it."""
+        """Remove a bucket with its objects, and with `cascade` the collections that use it."""
 
     @sent("forget_objects")
     def forget_objects(self, bucket: str, ids: Sequence[str], *, op_id: str='') -> Receipt:
         """Erase objects of a bucket with their documents in every collection, for good.
 
-        Also those that failed or wait. The user's own files stay. What was given an `op_id` is done
-        once, however often it is asked for, and has up to 5,000 objects; a server always gives one.
+        Also objects that failed or wait. The user's own files stay. A repeated call with the same
+        `op_id` changes nothing; with an `op_id`, and so on a server, the limit is 5,000 objects.
         Raises NotFound.
         """
 

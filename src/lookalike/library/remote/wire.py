@@ -1,4 +1,4 @@
-"""What `lookalike.connect` and a server say to each other beside the arguments of verbs."""
+"""The JSON messages between `lookalike.connect` and a server, apart from the verbs' arguments."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """What became of a batch of items: objects, of which those of `object_ids` wait.
+    """The result of registering a batch of items; the objects of `object_ids` wait for extraction.
 
-    `accepts` is what the collection extracts; files of a folder that are nothing of it are skipped.
+    `accepts` are the kinds of content that the collection extracts; other files are skipped.
     """
 
     added: int
@@ -23,7 +23,7 @@ class Registered:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What could not be taken in, and why."""
+    """The name of an item that failed, and the reason."""
 
     name: str
     reason: str
@@ -31,7 +31,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """How far objects have come in a collection: how many wait, and what became of the others."""
+    """The progress of objects in a collection: the number waiting, and results of the others."""
 
     waiting: int
     documents: int
@@ -41,7 +41,7 @@ class Arrived:
 
 @dataclass(frozen=True, slots=True)
 class UploadTarget:
-    """Where a large file is sent to, by PUT, before `add` names it."""
+    """The address for the PUT of a large file, before a request of `add` names it."""
 
     upload_id: str
     presigned_url: str

@@ -1,4 +1,4 @@
-"""Checks that say what may be wrong with a collection, and which step helps.
+"""Checks that find what may be wrong with a label field, and suggest the next step.
 
-Begin at `diagnose.py`; `facts.py` reads what the checks need, `checks.py` and its siblings judge.
+Begin at `diagnose.py`; `facts.py` reads what the checks need, `checks.py` has the checks.
 """

@@ -1,4 +1,4 @@
-"""Why a collection labels too little, or wrongly, or gets no better: its checks, in order."""
+"""Run all checks that explain why a field labels too little, labels wrongly or does not improve."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from lookalike.quality.diagnosis.findings import (
     Checkup,
     Finding,
     Severity,
+    Steps,
     Symptom,
-    Target,
     most_telling_first,
     shell_line,
 )
@@ -43,38 +43,41 @@ CHECKS: tuple[Check, ...] = (
     checks.nothing_certain,
     checks.idle_answers,
 )
-"""What is looked for, in the order in which a person would."""
+"""The checks, in the order in which a person would go through them."""
 
 
 def diagnose(
     store: Store, deciders: Deciders, row: CollectionRow, chosen: FieldRow, *, first: bool
 ) -> Checkup:
-    """Return what keeps a label field from labelling more, or more rightly; change nothing."""
+    """Return the causes of missing or wrong labels in a field. Read-only.
+
+    `first` tells whether it is the collection's first field, which commands need not name.
+    """
     with store.read() as snapshot:
-        there = has_space(snapshot, chosen.pk)
+        extracted = has_space(snapshot, chosen.pk)
         now = report(snapshot, row, chosen)
-    if not there or now.documents == 0:
-        found = (_nothing(row.name, now.failed, now.waiting),)
+    if not extracted or now.documents == 0:
+        found = (_no_documents(row.name, now.failed, now.waiting),)
         return Checkup(row.name, chosen.name, 0, 0, 0, ("no_documents",), found)
-    seen = gather(deciders, row, chosen, first=first)
-    findings = [one for check in CHECKS for one in check(seen)]
+    facts = gather(deciders, row, chosen, first=first)
+    findings = [one for check in CHECKS for one in check(facts)]
     return Checkup(
         collection=row.name,
         field=chosen.name,
-        documents=seen.report.documents,
-        nulls=seen.nulls,
-        automatic=seen.automatic,
+        documents=facts.report.documents,
+        nulls=facts.nulls,
+        automatic=facts.automatic,
         checked=tuple(check.__name__ for check in CHECKS),
         findings=most_telling_first(findings),
     )
 
 
-def _nothing(collection: str, failed: int, waiting: int) -> Finding:
+def _no_documents(collection: str, failed: int, waiting: int) -> Finding:
     return Finding(
         "no_documents",
         Symptom.NULLS,
         Severity.STOPS,
         f"there are no documents; {waiting} objects wait to be extracted, {failed} failed",
-        "Only what was extracted can be labelled.",
-        (Target(collection).extract(shell_line("worker", "--once")),),
+        "Lookalike can label an object only after extraction.",
+        (Steps(collection).extract(shell_line("worker", "--once")),),
     )

@@ -1,6 +1,6 @@
-"""What a diagnosis looks at: a label field with its references, nulls and answers, from the store.
+"""The facts of a diagnosis: a field's references, unlabelled documents and answers, from the store.
 
-The checks of `troubles` and `troubles_of_data` read this and nothing else.
+The checks (`checks.py`) read only these facts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lookalike.decisions.queue import unknown_groups
 from lookalike.errors import BadInput
 from lookalike.labels import label_in
 from lookalike.model import Origin, Reason, Status
-from lookalike.quality.diagnosis.findings import Target
+from lookalike.quality.diagnosis.findings import Steps
 from lookalike.quality.reference_health import Inspection, inspect
 from lookalike.quality.reports import report
 from lookalike.quality.stats.metrics import Report
@@ -35,16 +35,16 @@ from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, one_of
 
 SHOWN = 5
-"""So many ids are told of what is found."""
+"""The number of ids that a finding shows."""
 
 ENOUGH_TRIALS = 20
-"""From so few references on their nearest neighbours tell what a similarity is worth."""
+"""The least number of references from which to estimate the precision of a similarity."""
 
 RIGHT = 0.95
-"""The share of right ones that is asked of a similarity."""
+"""The precision that a good similarity threshold has."""
 
 FEW_TRIALS = 10
-"""Fewer references tell nothing about labels."""
+"""With fewer references, their leave-one-out accuracy is too uncertain."""
 
 _SAMPLE = 2000
 _OF_ALL, _OF_NULLS, _FEW = 0.05, 0.2, 5
@@ -52,7 +52,9 @@ _OF_ALL, _OF_NULLS, _FEW = 0.05, 0.2, 5
 
 @dataclass(frozen=True, slots=True)
 class NearestAgreement:
-    """How similar each reference's nearest other one is (n,), and whether it has the same label."""
+    """The `similarity` (n,) of each reference to its nearest other one, and whether that has the
+    same label (`right` (n,)).
+    """
 
     similarity: NDArray[np.float32]
     right: NDArray[np.bool_]
@@ -60,9 +62,9 @@ class NearestAgreement:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Documents without a label that look like each other; `near` is their median confidence.
+    """A group of unlabelled documents that look alike; `near` is their median confidence.
 
-    It is None where most of them have none: no reference is anything like them.
+    None where most of them have no confidence, because no reference resembles them.
     """
 
     ids: tuple[str, ...]
@@ -71,7 +73,7 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """Objects that could not be extracted: how many by reason, and keys and ids of the first."""
+    """Objects that could not be extracted: counts by reason, and keys and ids of the first ones."""
 
     reasons: Mapping[str, int] = field(default_factory=dict)
     keys: tuple[str, ...] = ()
@@ -80,10 +82,10 @@ class Failures:
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What objects' metadata say beside what is read from them.
+    """Labels in the metadata of objects that the field does not use.
 
-    `elsewhere` counts objects by a key that holds what may be labels while the field reads another
-    one; `apart` are ids of documents whose imported label is not that of their object's metadata.
+    `elsewhere` counts objects by a key that may hold labels, other than the field's key; `apart`
+    are ids of documents whose imported label differs from their object's metadata.
     """
 
     elsewhere: Mapping[str, int] = field(default_factory=dict)
@@ -92,7 +94,7 @@ class Metadata:
 
 @dataclass(frozen=True, slots=True)
 class Retriever:
-    """A stored search that a taxonomy names, and whether it asks that a label be there."""
+    """The retriever of a taxonomy, and whether it finds only documents with a label."""
 
     name: str
     stages: Sequence[Mapping[str, Any]]
@@ -101,19 +103,19 @@ class Retriever:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that checks read of one label field.
+    """The facts about one label field that the checks read.
 
-    `media_type` is that of the first document's content, "" of a given vector. `leaning` counts
-    documents without a label by the label that they lean to; `caused` automatic labels by the id of
-    the reference that they were taken from. `groups` look like each other and like nothing named.
-    `near` are similarities (or probabilities) of what is not sure enough, `sure` those of automatic
-    labels. `own` answers were chosen by a person,
-    `asked` by the queue, `drawn` by chance; `idle` ones were given where labels do not vote.
-    `stale` are documents whose object has changed since, or could not be extracted again; `unclear`
-    those seen badly.
+    `steps` makes the suggested steps. `media_type` is that of the first document's content, "" for
+    a given vector. `leaning` counts unlabelled documents by their most likely label; `caused`
+    counts automatic labels by the id of the reference that caused them. `groups` look alike, and
+    like no known label. `near` (n,) is the confidence of documents below the threshold, `sure` (m,)
+    that of automatic labels. Of the references, a person chose `own` ones, the queue picked `asked`
+    ones, and `drawn` ones were sampled at random; `idle` answers were given in a collection whose
+    labels are not used as references. `stale` are documents whose object has changed since or could
+    not be extracted again; `unclear` those of low quality.
     """
 
-    place: Target
+    steps: Steps
     extractor: str
     media_type: str
     reference: str
@@ -121,7 +123,7 @@ class Facts:
     report: Report
     inspection: Inspection
     rule: Method | None
-    trial: NearestAgreement
+    nearest: NearestAgreement
     leaning: Mapping[str, int] = field(default_factory=dict)
     caused: Mapping[str, int] = field(default_factory=dict)
     groups: Sequence[Unknown] = ()
@@ -139,47 +141,49 @@ class Facts:
 
     @property
     def nulls(self) -> int:
-        """Return how many documents have no label and got no answer, and objects no document."""
+        """Return the number of unlabelled, unanswered documents and of failed objects."""
         return self.report.queue + self.report.failed
 
     @property
     def automatic(self) -> int:
-        """Return how many documents labelled themselves."""
+        """Return the number of automatic labels."""
         return self.report.labelled[Origin.AUTO]
 
     @property
-    def able(self) -> int:
-        """Return how many labels have references enough to judge one by the others."""
+    def usable_labels(self) -> int:
+        """Return the number of labels with enough references for leave-one-out."""
         return sum(one.references >= MIN_REFERENCES for one in self.inspection.labels)
 
     @property
     def accuracy(self) -> float | None:
-        """Return the share of references that get their label back when they do not vote."""
+        """Return the leave-one-out accuracy of the references, if there is any."""
         tried = sum(one.references for one in self.inspection.labels if one.recall is not None)
         right = sum(one.references * (one.recall or 0) for one in self.inspection.labels)
         return right / tried if tried else None
 
     @property
     def cannot_tell(self) -> bool:
-        """Return whether most of the references do not get their label back."""
+        """Return whether the leave-one-out accuracy is below MIN_ACCURACY, with enough trials."""
         tried = sum(one.references for one in self.inspection.labels if one.recall is not None)
         accuracy = self.accuracy
         return tried >= FEW_TRIALS and accuracy is not None and accuracy < MIN_ACCURACY
 
     def matters(self, count: int) -> bool:
-        """Return whether so many documents are enough to be told: of all, or of the nulls."""
-        much = count >= _OF_ALL * self.report.documents
-        return count > 0 and (much or (count >= _FEW and count >= _OF_NULLS * self.nulls))
+        """Return whether `count` documents are worth a finding: 5 % of all, or 20 % of the
+        unlabelled ones and at least 5.
+        """
+        many = count >= _OF_ALL * self.report.documents
+        return count > 0 and (many or (count >= _FEW and count >= _OF_NULLS * self.nulls))
 
     def of_nulls(self, count: int) -> float | None:
-        """Return a share of what has no label; None where all have one."""
+        """Return the share of the unlabelled documents; None where all have a label."""
         return min(count / self.nulls, 1.0) if self.nulls else None
 
 
 def gather(deciders: Deciders, row: CollectionRow, chosen: FieldRow, *, first: bool) -> Facts:
-    """Return the evidence of a label field that has documents; `first` tells that it is the first.
+    """Return the facts about a label field with documents; `first` tells whether it is the first.
 
-    Looking is all it does. Raises Conflict where the collection has no documents.
+    Read-only. Raises Conflict where the collection has no documents.
     """
 
     def ask(decider: Decider, snapshot: Snapshot) -> tuple[list[tuple[int, ...]], Any, Report]:
@@ -191,15 +195,15 @@ def gather(deciders: Deciders, row: CollectionRow, chosen: FieldRow, *, first: b
         groups, references, now = asked
         answers = _answers(snapshot, chosen)
         return Facts(
-            place=Target(row.name, None if first else chosen.name),
+            steps=Steps(row.name, None if first else chosen.name),
             extractor=row.extractor,
             media_type=_media_type(snapshot, row),
             reference=chosen.taxonomy.reference,
             target=now.target_precision,
             report=now,
             inspection=inspection,
-            rule=None if chosen.standard is None else chosen.standard.rule,
-            trial=_trial(references),
+            rule=None if chosen.decision_rule is None else chosen.decision_rule.rule,
+            nearest=_nearest_agreement(references),
             sure=_confidences(snapshot, chosen, automatic=True),
             leaning=_leaning(snapshot, chosen),
             caused=_caused(snapshot, chosen),
@@ -225,8 +229,8 @@ def _unknown(snapshot: Snapshot, chosen: FieldRow, group: Sequence[int]) -> Unkn
     return Unknown(tuple(names[pk] for pk in group), near if np.isfinite(near) else None)
 
 
-def _trial(references: Any) -> NearestAgreement:
-    """Return the nearest other reference of each; of many, of a sample."""
+def _nearest_agreement(references: Any) -> NearestAgreement:
+    """Compare each reference with its nearest other one; of many references, use a sample."""
     if len(references) < 2:
         return NearestAgreement(np.empty(0, np.float32), np.empty(0, bool))
     rows = np.arange(len(references))[:: -(-len(references) // _SAMPLE)]
@@ -238,7 +242,7 @@ def _trial(references: Any) -> NearestAgreement:
 
 
 def _answers(snapshot: Snapshot, chosen: FieldRow) -> Counter[bool]:
-    """Return how many references people chose themselves (False), and how many the queue (True)."""
+    """Return the number of references that people chose (False), and that the queue did (True)."""
     table, draw = schema.standing.c, schema.draw
     drawn = select(draw.c.document_pk).where(draw.c.field_pk == chosen.reference_field_pk)
     asked = func.coalesce(table.asked, False).label("asked")
@@ -297,7 +301,7 @@ def _unclear(snapshot: Snapshot, chosen: FieldRow) -> tuple[str, ...]:
 
 
 def _media_type(snapshot: Snapshot, row: CollectionRow) -> str:
-    """Return what the first document was extracted from; "" where that was given as a vector."""
+    """Return the media type of the first document's content; "" for a given vector."""
     document, object_ = schema.document.c, schema.object_.c
     query = select(object_.blobs).join(schema.document, document.object_pk == object_.pk)
     query = query.where(document.collection_pk == row.pk).order_by(document.pk).limit(1)
@@ -325,7 +329,7 @@ def _stale(snapshot: Snapshot, row: CollectionRow) -> tuple[str, ...]:
 def _metadata(
     snapshot: Snapshot, row: CollectionRow, chosen: FieldRow, references: int
 ) -> Metadata:
-    """Return what the metadata of up to 2,000 objects say beside what is read from them."""
+    """Return the unused labels in the metadata of up to 2,000 objects."""
     document, object_, standing = schema.document.c, schema.object_.c, schema.standing.c
     query = (
         select(document.id, object_.metadata, standing.label, standing.origin)
@@ -343,12 +347,12 @@ def _metadata(
         if one.origin == Origin.IMPORT and _label(one.metadata, source) not in (None, one.label)
     ]
     known = {row.source_of(one.name) for one in fields_of(snapshot, row.pk)}
-    found = {} if references else _elsewhere([one.metadata for one in rows], known)
+    found = {} if references else _label_keys([one.metadata for one in rows], known)
     return Metadata(found, tuple(apart))
 
 
-def _elsewhere(metadata: Sequence[Mapping[str, Any]], known: set[str]) -> dict[str, int]:
-    """Return the keys that may hold labels: texts, of which several objects have the same one."""
+def _label_keys(metadata: Sequence[Mapping[str, Any]], known: set[str]) -> dict[str, int]:
+    """Return the keys that may hold labels, with their counts: texts that several objects share."""
     values: dict[str, Counter[str]] = {}
     for one in metadata:
         for key, value in one.items():
@@ -364,7 +368,7 @@ def _elsewhere(metadata: Sequence[Mapping[str, Any]], known: set[str]) -> dict[s
 def _label(metadata: Mapping[str, Any], source: str) -> str | None:
     try:
         return label_in(dig(metadata, source))
-    except BadInput:  # it is no label, and was never taken for one
+    except BadInput:  # not a valid label
         return None
 
 
@@ -376,5 +380,5 @@ def _retriever(snapshot: Snapshot, collection: CollectionRow, chosen: FieldRow) 
     if found is None:
         return None
     stages = found.spec["stages"]
-    demanded = demands(stages_of(stages), chosen.taxonomy.reference_field)
-    return Retriever(str(found.name), stages, demanded)
+    demands_label = demands(stages_of(stages), chosen.taxonomy.reference_field)
+    return Retriever(str(found.name), stages, demands_label)

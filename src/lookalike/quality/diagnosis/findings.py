@@ -1,4 +1,4 @@
-"""What is wrong with how a collection labels itself, and what a person does next. Pure."""
+"""The result of a diagnosis: findings, with the steps that a person takes next. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 
 
 class Symptom(StrEnum):
-    """The three things that people who label a collection ask about."""
+    """The three problems that people report: too few labels, wrong labels, no progress."""
 
     NULLS = "too_many_without_a_label"
     WRONG = "wrong_labels"
@@ -19,21 +19,21 @@ class Symptom(StrEnum):
 
 
 class Severity(StrEnum):
-    """How much a cause does, the most first."""
+    """How much harm a cause does, the worst first."""
 
     STOPS = "stops"
-    """Nothing labels itself, or nothing gets better, until it is dealt with."""
+    """Nothing is labelled automatically, or nothing improves, until it is solved."""
 
     COSTS = "costs"
     """Labels are missing or wrong because of it."""
 
     NOTE = "note"
-    """Nothing is lost by it yet."""
+    """It does no harm yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a person does next: a command line, and the same as a request with its JSON body."""
+    """A suggested step: a command line, and the same as an HTTP request with its JSON body."""
 
     command: str
     route: str
@@ -42,12 +42,12 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One cause, named, of what a `symptom` asks about.
+    """One `cause` of a `symptom`, by its name.
 
-    `seen` tells it in numbers, `why` in a sentence why it matters. `labels` and `ids` (of up to
-    five documents or objects) are those concerned. `share` is how much the cause explains: of the
-    documents without a label, of the wrong labels (or of the automatic ones that may be wrong), or
-    of a person's answers, by the symptom; None where that cannot be counted.
+    `seen` describes it in numbers, `why` explains in a sentence why it matters. `labels` and `ids`
+    (up to five, of documents or objects) are those concerned. `share` is how much it explains: the
+    share of the unlabelled documents, of the wrong labels (or of the automatic ones that may be
+    wrong), or of a person's answers, depending on the symptom; None where it cannot be counted.
     """
 
     cause: str
@@ -63,7 +63,9 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Checkup:
-    """What was looked for in a label field (`checked`), and what was found, most telling first."""
+    """The diagnosis of a label field: the names of the checks that ran (`checked`), and the
+    findings, in the order of how much they explain.
+    """
 
     collection: str
     field: str
@@ -75,46 +77,46 @@ class Checkup:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """Where steps are taken: a collection, and its label field where that is not the first one."""
+class Steps:
+    """Makes the steps for a collection, and for its label field if that is not the first one."""
 
     collection: str
     field: str | None = None
 
-    def look(self, verb: str, route: str, *arguments: str) -> Step:
-        """Return a step that changes nothing; `route` is the rest of the address behind it."""
-        asked = "" if self.field is None else "?" + urlencode({"field": self.field})
-        return Step(self._line(verb, *arguments), f"GET {self._address}/{route}{asked}")
+    def read(self, command: str, route: str, *arguments: str) -> Step:
+        """Return a step that changes nothing; `route` follows the collection in the address."""
+        query = "" if self.field is None else "?" + urlencode({"field": self.field})
+        return Step(self._line(command, *arguments), f"GET {self._address}/{route}{query}")
 
-    def act(self, verb: str, arguments: Sequence[str], body: Mapping[str, Any]) -> Step:
-        """Return a step that changes something, by the verb of the library."""
-        said = dict(body) if self.field is None else {**body, "field": self.field}
+    def change(self, verb: str, arguments: Sequence[str], body: Mapping[str, Any]) -> Step:
+        """Return a step that changes something, by a verb of the library."""
+        whole = dict(body) if self.field is None else {**body, "field": self.field}
         route = f"POST {self._address}/verbs/{verb.replace('-', '_')}"
-        return Step(self._line(verb, *arguments), route, said)
+        return Step(self._line(verb, *arguments), route, whole)
 
-    def ask(self) -> Step:
-        """Return the step of answering what the queue asks."""
-        return self.look("queue", "queue")
+    def queue(self) -> Step:
+        """Return the step "answer the questions of the queue"."""
+        return self.read("queue", "queue")
 
     def inspect(self) -> Step:
-        """Return the step of looking at the references."""
-        return self.look("inspect", "analytics/references")
+        """Return the step "inspect the references"."""
+        return self.read("inspect", "analytics/references")
 
     def extract(self, command: str) -> Step:
-        """Return a step by which what waits or failed is extracted."""
+        """Return a step that extracts waiting or failed objects."""
         return Step(command, f"POST {self._address}/trigger", {})
 
     @property
     def _address(self) -> str:
         return f"/v1/collections/{quote(self.collection)}"
 
-    def _line(self, verb: str, *arguments: str) -> str:
-        own = () if self.field is None else ("--field", self.field)
-        return shell_line(verb, self.collection, *arguments, *own)
+    def _line(self, command: str, *arguments: str) -> str:
+        option = () if self.field is None else ("--field", self.field)
+        return shell_line(command, self.collection, *arguments, *option)
 
 
 def shell_line(*words: str) -> str:
-    """Return a line for a shell.
+    """Return a `lookalike` command, quoted for a shell.
 
     >>> shell_line("label", "products", "doc_a", "Shoes > Running")
     "lookalike label products doc_a 'Shoes > Running'"
@@ -123,6 +125,6 @@ def shell_line(*words: str) -> str:
 
 
 def most_telling_first(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """Return findings by how much they explain, then how much they do, then as they were."""
+    """Return findings by falling share, then by severity, then in their order."""
     ranks = list(Severity)
     return tuple(sorted(findings, key=lambda one: (-(one.share or 0), ranks.index(one.severity))))

@@ -1,4 +1,5 @@
 """Statistics without a store: error rates with intervals, agreement, comparisons, costs. NumPy.
 
-Begin at `audit_estimate.py`. It imports only `classifier`, `model` and `errors`.
+Begin at `audit_estimate.py`. It may import only `catalog`, `classifier`, `labels`, `model` and
+`errors`.
 """

@@ -1,8 +1,8 @@
-"""How far people agree who answered the same documents. Pure.
+"""Annotator agreement on documents that several people answered. Pure.
 
-Chance-corrected, for labels without an order: Cohen's kappa (1960) for two people, Krippendorff's
-alpha (2004) for all, who need not have answered the same. 1 is full agreement, 0 what guesses by
-each one's habits would reach.
+Chance-corrected, for nominal labels: Cohen's kappa (1960) for two people, Krippendorff's alpha
+(2004) for all people, who need not have answered the same documents. 1 is full agreement, 0 the
+agreement expected by chance.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from lookalike.errors import MissingExtra
 
 @dataclass(frozen=True, slots=True)
 class Two:
-    """Two people: on how many `shared` documents they said the `same`; `kappa` is Cohen's.
+    """The agreement of two people: of `shared` documents, `same` got the same label from both.
 
-    It is None where both used one label only: there is nothing to agree on.
+    `kappa` is Cohen's; None where both used only one label, the same one.
     """
 
     people: tuple[str, str]
@@ -31,7 +31,7 @@ class Two:
 
 @dataclass(frozen=True, slots=True)
 class Disputed:
-    """Two labels that people gave to the same document, so many `times`."""
+    """Two labels that different people gave to the same document, and the number of `times`."""
 
     labels: tuple[str, str]
     times: int
@@ -39,7 +39,7 @@ class Disputed:
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """On how many of the shared `documents` that anybody gave a label all gave it (`agreed`)."""
+    """The agreement on a label: of `documents` that got it, `agreed` got it from all people."""
 
     label: str
     documents: int
@@ -48,12 +48,12 @@ class Consent:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How far people agree in a label field; who is right is not guessed.
+    """The agreement of people in a label field; it does not tell who is right.
 
-    `people` tells how many shared documents each answered. Of `shared` documents that several
-    answered, all said the same of `agreed`; `blind` were answered by all but the first without
-    sight of a label. `alpha` is Krippendorff's, None where only one label was used. `disputed` are
-    the labels most often confused, `labels` the ones least agreed on, first.
+    `people` counts the shared documents that each person answered. Of the `shared` documents, which
+    several people answered, `agreed` got the same label from all; `blind` were answered by all but
+    the first person without seeing a label. `alpha` is Krippendorff's, None where only one label
+    was used. `disputed` has the most confused labels first, `labels` those with least agreement.
     """
 
     collection: str
@@ -71,7 +71,7 @@ class Agreement:
 def agreement(
     collection: str, field: str, answers: Sequence[Mapping[str, str]], blind: int
 ) -> Agreement:
-    """Return how far people agree; an answer maps people to labels, several in each.
+    """Return the agreement; `answers` has, for each document, the labels of two or more people.
 
     Raises MissingExtra.
     """
@@ -79,9 +79,9 @@ def agreement(
     disputed = Counter(
         tuple(sorted(two)) for one in answers for two in combinations(sorted(set(one.values())), 2)
     )
-    named = Counter(label for one in answers for label in set(one.values()))
+    given = Counter(label for one in answers for label in set(one.values()))
     unanimous = Counter(next(iter(one.values())) for one in answers if len(set(one.values())) == 1)
-    consents = [Consent(label, count, unanimous[label]) for label, count in named.items()]
+    consents = [Consent(label, count, unanimous[label]) for label, count in given.items()]
     return Agreement(
         collection=collection,
         field=field,
@@ -100,7 +100,7 @@ def agreement(
 
 
 def _pairs(answers: Sequence[Mapping[str, str]]) -> list[Two]:
-    """Return any two people who share documents, those with most first."""
+    """Return all pairs of people who share documents, those with most documents first."""
     shared: dict[tuple[str, str], list[Mapping[str, str]]] = {}
     for one in answers:
         for first, second in combinations(sorted(one), 2):
@@ -109,17 +109,17 @@ def _pairs(answers: Sequence[Mapping[str, str]]) -> list[Two]:
     found = [
         Two(
             two,
-            len(some),
-            sum(len(set(one.values())) == 1 for one in some),
-            _coefficient("kappa", some),
+            len(pairs),
+            sum(len(set(one.values())) == 1 for one in pairs),
+            _coefficient("kappa", pairs),
         )
-        for two, some in shared.items()
+        for two, pairs in shared.items()
     ]
     return sorted(found, key=lambda two: (-two.shared, two.people))
 
 
 def _coefficient(name: str, answers: Sequence[Mapping[str, str]]) -> float | None:
-    """Return `alpha` or `kappa` of answers; None where there is one label only."""
+    """Return `alpha` or `kappa` of answers; None where only one label was used."""
     if len({label for one in answers for label in one.values()}) < 2:
         return None
     try:

@@ -1,8 +1,8 @@
-"""Audits: how many automatic labels are wrong, from a random sample that a person checks. Pure.
+"""The error rate of automatic labels, from a random sample that a person checks (audit). Pure.
 
-A sample is drawn from all automatic labels at once, or from **strata** of like confidence, each
-with its own share of the sample. How many may be wrong is bounded for any number of checks: by
-Clopper and Pearson (1934) in a simple sample, by Hoeffding (1963) in strata.
+A sample is drawn from all automatic labels at once, or from **strata** of similar confidence, each
+with its own part of the sample. The intervals hold for any number of checks: by Clopper and Pearson
+(1934) for a simple sample, by Hoeffding (1963) for strata.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from lookalike.errors import BadInput
 from lookalike.model import Verdict
 
 CONFIDENCE = 0.95
-"""So often an interval holds what it speaks of, and a certificate is right."""
+"""The confidence level of intervals and certificates."""
 
 _LEAST_ERROR = 0.02
-"""Nothing is taken to be surer than this when a sample is shared out."""
+"""The lowest error rate that `allocation` assumes of a stratum."""
 
 _TILTS = np.geomspace(0.02, 60.0, 80)
-"""Where the bound of Hoeffding is looked for, in units of one answer."""
+"""The values of λ at which Hoeffding's bound is computed, in units of one answer."""
 
 _EXACT_UP_TO = 10_000
-"""From so many checks on, plans take Wilson's interval, which is the same by then and at once."""
+"""Above this number of checks, plans use Wilson's interval: nearly the same, and much faster."""
 
 _HALVINGS = 60
 _TINY = np.finfo(np.float64).tiny
@@ -44,10 +44,10 @@ _MOST_CHECKS = 10**7
 
 @dataclass(frozen=True, slots=True)
 class Stratum:
-    """Automatic labels of like confidence, from `low` to `high`, and what a person said of them.
+    """Automatic labels of similar confidence, from `low` to `high`, and the answers to them.
 
-    There were `size` of them, `drawn` are in the sample, of which `checked` were answered right or
-    wrong, `wrong` of them wrong; of `unclear` ones a person cannot tell.
+    Of `size` labels, `drawn` are in the sample. `checked` of these were answered right or wrong,
+    `wrong` of them wrong; for `unclear` others the person could not tell.
     """
 
     low: float
@@ -61,9 +61,10 @@ class Stratum:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The share of automatic labels that are wrong; None until there is a check in each stratum.
+    """The share (`rate`) of automatic labels that are wrong; None until each stratum has a check.
 
-    Of `size` labels `checked` were checked. `low` and `high` hold the share with 95 % confidence.
+    Of `size` labels `checked` were checked, and `wrong` were wrong. `low` and `high` are the bounds
+    of the 95 % confidence interval.
     """
 
     size: int
@@ -74,23 +75,23 @@ class Estimate:
     high: float
 
     def corrected(self, slips: float) -> Interval:
-        """Return the interval for who errs in a share of `slips` of all answers, in either way.
+        """Return the interval for a person who answers a share of `slips` wrongly, in either way.
 
         Of a true share θ such a person finds θ (1 − s) + (1 − θ) s (Rogan and Gladen 1978). Raises
-        BadInput for slips that leave nothing to be learned.
+        BadInput unless 0 ≤ slips < 0.5.
         """
         if not 0 <= slips < 0.5:
-            raise BadInput(f"slips of {slips} tell nothing; give a share from 0 to below 0.5")
+            raise BadInput(f"slips of {slips} are too many; give a share from 0 to below 0.5")
         ends = ((one - slips) / (1 - 2 * slips) for one in (self.low, self.high))
         return Interval(*(min(max(one, 0.0), 1.0) for one in ends))
 
 
 @dataclass(frozen=True, slots=True)
 class AuditItem:
-    """A label that was checked: what the machine had said, and what the person says.
+    """A label that was checked: the automatic `label`, and the person's answer.
 
-    `truth` is the right label, where the person named it; `source` the reference that had caused
-    the label; `probability` that of having been drawn. A document that was forgotten since is None.
+    `truth` is the correct label, if the person gave it; `source` the reference that caused the
+    automatic label; `probability` that of being sampled. `document` is None once it was erased.
     """
 
     document: str | None
@@ -105,11 +106,11 @@ class AuditItem:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """A frozen sample of the automatic labels of a field, and what it tells so far.
+    """A frozen sample of the automatic labels of a field, and the estimates so far.
 
     `waiting` are the documents that nobody has answered yet, in the order of asking; their labels
-    are not shown. `unanswered` counts them also once the audit is closed, and those that were
-    forgotten before an answer. `labels` estimates each label that was drawn.
+    are hidden. `unanswered` counts these, also once the audit is closed, and documents that were
+    erased before an answer. `labels` has the estimate of each label in the sample.
     """
 
     id: str
@@ -127,10 +128,10 @@ class Audit:
     answered: tuple[AuditItem, ...]
 
     def at_least(self, confidence: float = CONFIDENCE) -> float | None:
-        """Return what share of the audited labels is right at least, with a confidence.
+        """Return a lower bound of the share of labels that are right, with a confidence.
 
-        None while an answer is missing: what has been answered so far may be what was easy. Who
-        cannot tell counts as wrong.
+        None while an answer is missing, as people may have answered the easy ones first. "Cannot
+        tell" counts as wrong.
         """
         _check_confidence(confidence)
         if self.unanswered or not self.estimate.checked:
@@ -142,12 +143,12 @@ class Audit:
         return 1 - upper(strict, confidence)
 
     def more_checks(self, half_width: float) -> int:
-        """Return how many further checks bring the interval to ± `half_width`, as things look."""
+        """Return about how many further checks narrow the interval to ± `half_width`."""
         return more_checks(self.strata, half_width)
 
 
 def estimate(strata: Sequence[Stratum]) -> Estimate:
-    """Return what the checks tell of the share of wrong ones among all of the strata."""
+    """Return the share of wrong labels in all strata together, estimated from the checks."""
     tail = (1 + CONFIDENCE) / 2
     return Estimate(
         size=sum(one.size for one in strata),
@@ -160,7 +161,7 @@ def estimate(strata: Sequence[Stratum]) -> Estimate:
 
 
 def interval(strata: Sequence[Stratum], confidence: float = CONFIDENCE) -> Interval:
-    """Return the interval that holds the share of wrong ones with a confidence.
+    """Return the confidence interval of the share of wrong labels.
 
     >>> found = interval([Stratum(0.0, 1.0, size=4000, drawn=50, checked=50, wrong=2)])
     >>> round(found.low, 3), round(found.high, 3)
@@ -171,14 +172,15 @@ def interval(strata: Sequence[Stratum], confidence: float = CONFIDENCE) -> Inter
 
 
 def upper(strata: Sequence[Stratum], confidence: float) -> float:
-    """Return what the share of wrong ones is at most: one-sided; 1 − `confidence` may be wrong.
+    """Return the one-sided upper bound of the share of wrong labels, at a confidence.
 
-    In one stratum the bound is exact (Clopper and Pearson). In several, each share p_h of wrong
-    ones is unknown, and of all that give the same share altogether the worst counts: the highest θ
-    for which some p_h with Σ w_h p_h = θ leave the chance of so low an estimate t above the risk,
-    by min over λ of exp(λ t) Π (1 − p_h + p_h exp(−λ w_h / n_h))^n_h (Hoeffding 1963, theorem 1;
-    theorem 4 for draws without replacement, as these are). w_h is the share of a stratum in all,
-    n_h its checks. A stratum without a check may be all wrong.
+    In one stratum the bound is exact (Clopper and Pearson). In several, the shares p_h of wrong
+    labels are unknown, and the worst case counts: the bound is the highest θ for which some p_h
+    with Σ w_h p_h = θ keep the probability of an estimate ≤ t above 1 − `confidence`. That
+    probability is at most the minimum over λ of exp(λ t) Π (1 − p_h + p_h exp(−λ w_h / n_h))^n_h
+    (Hoeffding 1963, theorem 1; theorem 4 for sampling without replacement, as here). w_h is the
+    stratum's share of all labels, n_h its number of checks. A stratum without a check may be all
+    wrong.
     """
     if len(strata) == 1:
         return upper_bound(strata[0].wrong, strata[0].checked, confidence)
@@ -187,20 +189,20 @@ def upper(strata: Sequence[Stratum], confidence: float) -> float:
 
 
 def lower(strata: Sequence[Stratum], confidence: float) -> float:
-    """Return what the share of wrong ones is at least: one-sided, like `upper`."""
+    """Return the one-sided lower bound of the share of wrong labels, like `upper`."""
     if len(strata) == 1:
         return lower_bound(strata[0].wrong, strata[0].checked, confidence)
     return 1 - upper([replace(one, wrong=one.checked - one.wrong) for one in strata], confidence)
 
 
 def more_checks(strata: Sequence[Stratum], half_width: float) -> int:
-    """Return how many checks more, shared out alike, bring the interval to ± `half_width`.
+    """Return how many further checks, allocated as before, narrow the interval to ± `half_width`.
 
-    It takes the shares of wrong ones to be as seen so far, half an error more. When all labels are
-    checked, the share is known: so many are enough at any rate.
+    It assumes the error rates seen so far, plus half an error. It never returns more than the
+    number of unchecked labels: once all labels are checked, the share is known.
     """
     if not 0 < half_width < 1:
-        raise BadInput(f"±{half_width} is no half width of a share; give one such as 0.05")
+        raise BadInput(f"half_width is {half_width}; give a share between 0 and 1, such as 0.05")
     checked, size = sum(one.checked for one in strata), sum(one.size for one in strata)
     overall = (sum(one.wrong for one in strata) + 0.5) / (checked + 1)
     shares = [(one.wrong + overall) / (one.checked + 1) for one in strata]
@@ -227,7 +229,7 @@ def more_checks(strata: Sequence[Stratum], half_width: float) -> int:
 
 
 def _is_narrow(wrong: int, checked: int, width: float) -> bool:
-    """Return whether the interval that `wrong` of `checked` give is at most so wide."""
+    """Return whether the interval for `wrong` of `checked` is at most `width` wide."""
     if checked > _EXACT_UP_TO:
         found = wilson(wrong, checked, CONFIDENCE)
         return found.high - found.low <= width
@@ -237,9 +239,9 @@ def _is_narrow(wrong: int, checked: int, width: float) -> bool:
 
 
 def strata_of(confidence: NDArray[np.float64], count: int) -> NDArray[np.int64]:
-    """Return the stratum (n,) of each label, from 0, the least sure first: about equally many each.
+    """Return the stratum (n,) of each label, 0 for the lowest confidence: strata of similar size.
 
-    Equal `confidence` (n,) is never torn apart, so there may be fewer than `count`.
+    Labels with the same `confidence` (n,) are in one stratum, so there may be fewer than `count`.
     """
     cuts = np.unique(np.quantile(confidence, np.arange(1, count) / count))
     codes = np.searchsorted(cuts, confidence, side="right")
@@ -247,10 +249,10 @@ def strata_of(confidence: NDArray[np.float64], count: int) -> NDArray[np.int64]:
 
 
 def allocation(sizes: Sequence[int], errors: Sequence[float], count: int) -> list[int]:
-    """Return how many of each stratum to draw, `count` altogether (Neyman 1934).
+    """Return how many labels to sample from each stratum, `count` altogether (Neyman 1934).
 
-    A stratum of `sizes` labels, of which a share of `errors` may be wrong, gets its part by
-    size · √(e (1 − e)), one at least, and never more than it has.
+    The part of a stratum with `sizes` labels and the expected error rate `errors` is proportional
+    to size · √(e (1 − e)): at least 1, at most its size.
     """
     e = np.clip(np.array(errors, float), _LEAST_ERROR, 0.5)
     sized = np.array(sizes)
@@ -270,11 +272,12 @@ def _rate(strata: Sequence[Stratum]) -> float | None:
 
 
 def _worst_share(counts: NDArray[np.float64], risk: float) -> float:
-    """Return the highest share of wrong ones that is not excluded; `counts` (h, 3) as in `upper`.
+    """Return the highest share of wrong labels that is not excluded at a risk.
 
-    For one λ the p_h that leave the most chance solve a concave problem: where they are not 0 or 1,
-    p_h = 1/a_h − n_h/(μ w_h) with a_h = 1 − exp(−λ w_h/n_h). The share rises and the chance falls
-    with μ, so μ is found by halving, for all λ at once; each λ gives a bound, and the lowest holds.
+    `counts` (h, 3) are size, checks and wrong ones of each stratum. For one λ the p_h with the
+    highest probability solve a concave problem: where they are not 0 or 1, p_h = 1/a_h − n_h/(μ
+    w_h) with a_h = 1 − exp(−λ w_h/n_h). The share rises and the probability falls with μ, so
+    bisection finds μ, for all λ at once. Each λ gives a valid bound; the lowest one is returned.
     """
     weights = counts[:, 0] / counts[:, 0].sum()
     known = counts[:, 1] > 0
@@ -304,4 +307,4 @@ def _worst_share(counts: NDArray[np.float64], risk: float) -> float:
 
 def _check_confidence(confidence: float) -> None:
     if not 0 < confidence < 1:
-        raise BadInput(f"{confidence} is no confidence; give a share such as 0.95")
+        raise BadInput(f"confidence is {confidence}; give a share between 0 and 1, such as 0.95")

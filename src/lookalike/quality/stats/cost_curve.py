@@ -1,13 +1,13 @@
-"""What a limit costs, where a wrong label costs as much as some reviews. Pure.
+"""The expected cost of a threshold, where a wrong label costs N reviews. Pure.
 
-At the limit t everything whose label is right with a probability p ≥ t is labelled, and the rest is
-reviewed, a review each. With N reviews for a wrong label that is to be expected to cost
+At the threshold t all documents whose label is right with a probability p ≥ t are labelled, and
+each of the others needs one review. The expected cost is
 
     cost(t) = N · Σ_{p ≥ t} (1 − p) + Σ_{p < t} 1
 
-Each document is cheaper labelled than reviewed where N (1 − p) < 1, so the least cost is at the
-limit 1 − 1 / N (Chow 1970, the rule of rejection). Where random answers tell how often labels of a
-confidence were wrong, that takes the place of 1 − p, and the least cost may be at another limit.
+A document is cheaper labelled than reviewed where N (1 − p) < 1, so the cheapest threshold is
+1 − 1 / N (Chow 1970, the rule of rejection). Where random answers measure the error rate at a
+confidence, it replaces 1 − p, and another threshold may be the cheapest.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ENOUGH_CHECKS = 100
-"""So many random answers that met an automatic label count; with fewer 1 − p stays."""
+"""The least number of random answers to automatic labels; with fewer, 1 − p is the error rate."""
 
 BAND_CHECKS = 25
-"""About so many of them are counted together: those of the nearest confidence."""
+"""About how many answers of similar confidence give one error rate."""
 
 COST_STEPS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class CostPoint:
-    """What a `limit` costs, in reviews: `wrong` labels at what they cost, and the `reviews`.
+    """The `cost` of the threshold `limit`, in reviews: that of `wrong` labels, and the `reviews`.
 
-    The limit is None where none is in force. `labelled` documents would have a label of the
-    machine's, of which `precision` may be right; `coverage` is the share with any label.
+    `limit` is None where the field has no threshold. `labelled` documents would have an automatic
+    label, with the expected `precision`; `coverage` is the share of documents with any label.
     """
 
     limit: float | None
@@ -48,13 +48,13 @@ class CostPoint:
 
 @dataclass(frozen=True, slots=True)
 class CostCurve:
-    """What limits cost where a wrong label costs as much as `wrong_costs` reviews.
+    """The cost of each threshold where a wrong label costs as much as `wrong_costs` reviews.
 
-    `best` costs least of all; `now` is what is labelled as it stands. `by_rule` is 1 − 1 /
-    `wrong_costs`, which is best where probabilities are taken at their word: as long as the `basis`
-    is `estimated`. Where it is `counted`, `answers` that chance drew have told how often labels of
-    a confidence from `counted_from` up were wrong. `decisions` documents are weighed here;
-    `anyway` others need a review at any limit. `next_step` is the command that brings `best` about.
+    `best` is the cheapest point; `now` is that of the current labels. `by_rule` is 1 − 1 /
+    `wrong_costs`, the best threshold if the probabilities are exact, as the `basis` `estimated`
+    assumes. The `basis` is `counted` where `answers` to random samples measured the error rate of
+    labels with a confidence from `counted_from` up. `decisions` counts the documents in the curve;
+    `anyway` others need a review at any threshold. `next_step` is the command that sets `best`.
     """
 
     collection: str
@@ -74,9 +74,9 @@ class CostCurve:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """An automatic label that a random answer met.
+    """An automatic label that a random answer checked.
 
-    `inclusion` is the probability with which chance had drawn its document.
+    `inclusion` is the probability with which its document was sampled.
     """
 
     confidence: float
@@ -85,10 +85,11 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Weighed:
-    """The documents that only the limit bears on, the surest first; arrays (n,) float64.
+class ErrorRisks:
+    """The documents whose label depends on the threshold alone; arrays (n,) float64.
 
-    `wrong` is how likely each label is wrong. Of all `documents`, `others` have a label anyway.
+    `probability` is that of being right, falling; `wrong` is that of being wrong. Of all
+    `documents`, `others` have a label at any threshold.
     """
 
     probability: NDArray[np.float64]
@@ -97,77 +98,78 @@ class Weighed:
     others: int
 
 
-def weighed(
+def error_risks(
     probability: NDArray[np.float64], checks: Sequence[Check], documents: int, others: int
-) -> Weighed:
-    """Return documents with how likely each label is wrong, counted as far as `checks` reach."""
+) -> ErrorRisks:
+    """Return the risk of error of each document: measured where `checks` reach, else 1 − p."""
     import numpy as np  # the command line shows costs without it
 
     falling = np.sort(probability)[::-1]
     wrong = 1 - falling
     if len(checks) >= ENOUGH_CHECKS:
         reached = falling >= min(one.confidence for one in checks)
-        wrong[reached] = _counted(falling[reached], checks)
-    return Weighed(falling, wrong, documents, others)
+        wrong[reached] = _measured(falling[reached], checks)
+    return ErrorRisks(falling, wrong, documents, others)
 
 
-def cheapest(these: Weighed, wrong_costs: float) -> CostPoint:
-    """Return the limit that costs least; of several the highest, and 1 where nothing is worth it.
+def cheapest(risks: ErrorRisks, wrong_costs: float) -> CostPoint:
+    """Return the cheapest threshold: the highest of several, 1 where labelling never pays.
 
     Documents of the same probability are labelled together or not at all.
     """
     import numpy as np
 
-    p = these.probability
+    p = risks.probability
     counts = np.concatenate([[0], np.flatnonzero(np.append(p[1:] != p[:-1], True)) + 1])
     if len(p) == 0:
         counts = counts[:1]
-    sums = np.concatenate([[0.0], np.cumsum(these.wrong)])
+    sums = np.concatenate([[0.0], np.cumsum(risks.wrong)])
     count = int(counts[np.argmin(wrong_costs * sums[counts] + len(p) - counts)])
-    return _point(these, wrong_costs, count, float(p[count - 1]) if count else 1.0)
+    return _point(risks, wrong_costs, count, float(p[count - 1]) if count else 1.0)
 
 
-def at_limit(these: Weighed, wrong_costs: float, limit: float) -> CostPoint:
-    """Return what a limit costs."""
+def at_threshold(risks: ErrorRisks, wrong_costs: float, threshold: float) -> CostPoint:
+    """Return the cost of a threshold."""
     import numpy as np
 
-    count = int(np.searchsorted(-these.probability, -limit, side="right"))
-    return _point(these, wrong_costs, count, limit)
+    count = int(np.searchsorted(-risks.probability, -threshold, side="right"))
+    return _point(risks, wrong_costs, count, threshold)
 
 
-def as_it_stands(
-    these: Weighed, automatic: Weighed, wrong_costs: float, limit: float | None
+def current_cost(
+    risks: ErrorRisks, automatic: ErrorRisks, wrong_costs: float, threshold: float | None
 ) -> CostPoint:
-    """Return what it costs that just the `automatic` ones of these have a label."""
-    reviews = len(these.probability) - len(automatic.probability)
-    whole = _point(automatic, wrong_costs, len(automatic.probability), limit)
-    return replace(whole, reviews=reviews, cost=whole.cost + reviews)
+    """Return the cost of the current labels: of all documents the `automatic` ones have a label."""
+    reviews = len(risks.probability) - len(automatic.probability)
+    labelled = _point(automatic, wrong_costs, len(automatic.probability), threshold)
+    return replace(labelled, reviews=reviews, cost=labelled.cost + reviews)
 
 
-def cost_points(these: Weighed, wrong_costs: float) -> list[CostPoint]:
-    """Return what limits from 1 down to 0 cost, in steps of 1 / COST_STEPS."""
+def cost_points(risks: ErrorRisks, wrong_costs: float) -> list[CostPoint]:
+    """Return the cost of the thresholds from 1 down to 0, in steps of 1 / COST_STEPS."""
     steps = range(COST_STEPS, -1, -1)
-    return [at_limit(these, wrong_costs, step / COST_STEPS) for step in steps]
+    return [at_threshold(risks, wrong_costs, step / COST_STEPS) for step in steps]
 
 
-def _point(these: Weighed, wrong_costs: float, count: int, limit: float | None) -> CostPoint:
-    wrong, reviews = float(these.wrong[:count].sum()), len(these.probability) - count
+def _point(risks: ErrorRisks, wrong_costs: float, count: int, threshold: float | None) -> CostPoint:
+    """Return the cost of labelling the first `count` documents and reviewing the others."""
+    wrong, reviews = float(risks.wrong[:count].sum()), len(risks.probability) - count
     return CostPoint(
-        limit=limit,
+        limit=threshold,
         cost=wrong_costs * wrong + reviews,
         wrong=wrong,
         reviews=reviews,
         labelled=count,
-        coverage=(count + these.others) / these.documents if these.documents else 0.0,
+        coverage=(count + risks.others) / risks.documents if risks.documents else 0.0,
         precision=1 - wrong / count if count else None,
     )
 
 
-def _counted(probability: NDArray[np.float64], checks: Sequence[Check]) -> NDArray[np.float64]:
-    """Return the share of wrong labels among checks of about the same confidence (n,).
+def _measured(probability: NDArray[np.float64], checks: Sequence[Check]) -> NDArray[np.float64]:
+    """Return the share of wrong labels (n,) among checks of similar confidence.
 
-    Checks are put in bands of about BAND_CHECKS by rising confidence; a share is the ratio of sums
-    weighted by 1 / inclusion (Hájek 1971).
+    Sorts the checks by confidence into bands of about BAND_CHECKS; the share of a band is a ratio
+    of sums weighted by 1 / inclusion (Hájek 1971).
     """
     import numpy as np
 

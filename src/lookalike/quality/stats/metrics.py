@@ -1,4 +1,4 @@
-"""What a collection looks like from above: counts and curves. Pure."""
+"""The report of a label field: its counts, and coverage and precision by threshold. Pure."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ CURVE_STEPS = 100
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """How labels that are paths do, cut to `depth` parts.
+    """How good hierarchical labels are when cut to `depth` levels.
 
-    `labelled` documents, `coverage` of all, have a label at least so deep. Random answers `checked`
-    automatic ones, of which `wrong` were wrong as far down: at least `at_least` are right (at 95 %
-    confidence).
+    `labelled` documents, a share of `coverage`, have a label with at least that many levels. Random
+    answers `checked` automatic ones, of which `wrong` were wrong within these levels: at least
+    `at_least` are right (at 95 % confidence).
     """
 
     depth: int
@@ -35,18 +35,18 @@ class Depth:
 class Report:
     """The state of one label field.
 
-    `labelled` counts documents by origin, `per_label` by label and origin, `nulls` by reason. What
-    was declared or described is in `per_label`, too, where no document has it; `closed_set` says
-    that these are all the labels there can be.
-    `state` says whether the field labels by itself, and `missing` what is needed for more.
-    `histogram` counts documents the machine looked at by confidence, in HISTOGRAM_BINS equal bins
-    from 0 to 1. `near_limit` counts those within 0.05 of the limit.
+    `labelled` counts documents by origin, `per_label` by label and origin, `nulls` by reason.
+    `per_label` also has the labels that were declared or described and that no document has;
+    `closed_set` tells whether no other label is allowed. `state` tells whether the field labels
+    automatically, and `missing` lists what it still needs. `limit` is the threshold in use.
+    `histogram` counts documents with a confidence, in HISTOGRAM_BINS equal bins from 0 to 1.
+    `near_limit` counts those within 0.05 of the threshold.
 
-    `estimated_precision` is what the machine thinks of its own labels: always an estimate. `drawn`
-    answers were a random sample; `checked` of them met an automatic label, and `wrong` of those
-    were wrong, so at least `at_least` of all such labels were right (at 95 % confidence, for the
-    rule as it was while they were given). A label is right if it is above the true one, too;
-    `depths` tell how far down it is, where labels are paths.
+    `estimated_precision` is the mean confidence of the automatic labels: always an estimate.
+    `drawn` answers are a random sample; `checked` of them checked an automatic label, and `wrong`
+    of those were wrong, so at least `at_least` of all such labels were right (at 95 % confidence,
+    for the rule as it was at the time of the answers). An ancestor of the true label is right, too;
+    `depths` show the precision by level, where labels are hierarchical.
     """
 
     collection: str
@@ -78,9 +78,10 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What a `limit` would give: `labelled` documents by the machine, `coverage` with the others.
+    """What the threshold `limit` would give: automatically `labelled` documents, and `coverage`.
 
-    `precision` is the share of these that may be right, where confidence is a probability.
+    `coverage` is the share of documents with any label. `precision` is the expected precision of
+    the automatic labels, None where confidence is no probability.
     """
 
     limit: float
@@ -92,10 +93,10 @@ class Point:
 def curve(
     confidence: NDArray[np.float64], others: int, documents: int, *, is_probability: bool
 ) -> list[Point]:
-    """Return what limits from 1 down to 0 would give, in steps of 1 / CURVE_STEPS.
+    """Return what thresholds from 1 down to 0 would give, in steps of 1 / CURVE_STEPS.
 
-    `confidence` (n,) is that of the decisions that only the limit bears on; `others` documents have
-    a label anyway.
+    `confidence` (n,) is that of the decisions that depend on the threshold alone; `others`
+    documents have a label at any threshold.
     """
     import numpy as np  # the command line shows reports without it
 
@@ -103,10 +104,10 @@ def curve(
     sums = np.concatenate([[0.0], np.cumsum(falling)])
     points = []
     for step in range(CURVE_STEPS, -1, -1):
-        limit = step / CURVE_STEPS
-        count = int(np.searchsorted(-falling, -limit, side="right"))
+        threshold = step / CURVE_STEPS
+        count = int(np.searchsorted(-falling, -threshold, side="right"))
         expected = float(sums[count] / count) if count and is_probability else None
-        points.append(Point(limit, count, coverage(count + others, documents), expected))
+        points.append(Point(threshold, count, coverage(count + others, documents), expected))
     return points
 
 

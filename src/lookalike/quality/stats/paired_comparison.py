@@ -1,9 +1,9 @@
-"""Trials: two rules of a label field, and what the answers tell of which is better. Pure.
+"""Paired comparison of two rules of a label field, from answers to their disagreements. Pure.
 
-What a decision costs is counted in reviews, as in `costs`: a right label nothing, a null one
-review, a wrong label as much as `wrong_costs` reviews. A parent of the right label is right. The
-rule that costs less is better. Only documents on which the two decide otherwise can tell, so only
-these are asked about, as in McNemar's test; but each is a bet, by what was at stake.
+The cost of a decision is counted in reviews, as in `cost_curve.py`: 0 for a right label, 1 for no
+label, `wrong_costs` for a wrong label. An ancestor of the right label is right. The rule with the
+lower cost is better. Only documents on which the rules disagree carry information, so people answer
+only these, as in McNemar's test; each answer counts by the reviews that it saves.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from lookalike.quality.stats.confidence_sequences import (
 )
 
 CONFIDENCE = 0.95
-"""So often no verdict of a trial is false, however often one looks at it."""
+"""The probability that no verdict of a trial is false, however often it is looked at."""
 
 MAX_WRONG_COSTS = 1e6
 
 
 class Outcome(StrEnum):
-    """What a person says of a document that is asked about in a trial."""
+    """A person's answer about a document of a trial."""
 
     LABEL = "label"
     NEW_KIND = "new_kind"
@@ -46,10 +46,10 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Challenger:
-    """What a trial changes of the rule in force; None leaves it as it is.
+    """What a trial changes of the current rule; None leaves a setting as it is.
 
-    `extractor` names one that a migration has prepared; `references` the operation after which
-    nobody has touched the references that vote.
+    `extractor` names one that a migration has prepared. `references` is an operation: references
+    that people changed after it are left out.
     """
 
     confidence_threshold: float | None = None
@@ -62,12 +62,12 @@ class Challenger:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """How one of the two rules does.
+    """The results of one of the two rules.
 
-    It labels `labelled` of the documents that are the machine's. Of the answers that were there
-    before the trial, it would have got so many `right`, `wrong`, and `null`; `precision` is the
-    share of right ones among its labels by them, weighted by how probably each was drawn, and lies
-    between `low` and `high`; None where nothing was drawn.
+    It labels `labelled` of the documents that nobody has answered, a share of `coverage`. Of the
+    documents answered before the trial, its labels are `right`, `wrong` or missing (`null`).
+    `precision` is the share of right ones among these labels, weighted by 1 / probability of being
+    sampled, with the interval `low` to `high`; None where no label could be checked.
     """
 
     labelled: int = 0
@@ -82,10 +82,10 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """How the two rules decide the `documents` that are the machine's.
+    """The cross table of the two rules, over the `documents` that nobody has answered.
 
-    Both give the `same` label, or `neither` gives one; only the one or the other does; or they give
-    `different` ones.
+    Both give the `same` label, or `neither` gives one; `only_champion` or `only_challenger` gives
+    one; or both give `different` ones.
     """
 
     documents: int = 0
@@ -97,20 +97,20 @@ class Crossing:
 
     @property
     def disagreements(self) -> int:
-        """Return on how many they decide otherwise."""
+        """Return the number of documents on which the two rules differ."""
         return self.only_champion + self.only_challenger + self.different
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What the answers to disagreements tell.
+    """The result of the answers to disagreements.
 
-    Of `answers` the challenger's decision cost less in `wins`, more in `losses`. `saves` is how
-    many reviews it saves in 100 documents, within `saves_low` and `saves_high` at all looks
-    together with 95 % confidence. `better` is "challenger", "champion", or None where nobody can
-    tell yet; then about `more` answers are needed, where that can be said: at least, before the
-    first one. `only_champion_right` and `only_challenger_right` are what McNemar's test counts,
-    whose exact `p_value` holds for one look and asks only who was right.
+    Of `answers` the challenger's decision cost less in `wins`, more in `losses`. `saves` is the
+    number of reviews that it saves in 100 documents, with the 95 % confidence interval `saves_low`
+    to `saves_high`, which holds at all looks together. `better` is "challenger", "champion", or
+    None while undecided; then about `more` answers are needed (before the first answer, at least),
+    or None if unknown. `only_champion_right` and `only_challenger_right` are the counts of
+    McNemar's test; its exact `p_value` holds for a single look and ignores the costs.
     """
 
     answers: int
@@ -128,9 +128,9 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class TrialItem:
-    """A disagreement that was answered: what both rules say, and what the person says.
+    """A disagreement that was answered: the labels of both rules, and the person's answer.
 
-    `better` is "challenger", "champion" or None.
+    `better` is "challenger", "champion" or None; `probability` that of having been sampled.
     """
 
     document: str
@@ -145,11 +145,12 @@ class TrialItem:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A challenger to the rule of a field, and what is known of the two.
+    """An experiment: a challenger against the current rule of a field, and the results so far.
 
-    `state` is "open", "adopted" or "dropped". `waiting` are the disagreements that were drawn and
-    that nobody has answered, in the order of asking; what either rule says of them is not shown.
-    `replayed` answers were there before. `trouble` says why it cannot go on, if so.
+    `state` is "open", "adopted", "dropped", or "taken_back" where the adoption was undone.
+    `waiting` are the sampled disagreements that nobody has answered, in the order of asking; the
+    labels of the two rules are hidden. `replayed` counts the earlier answers that are used.
+    `trouble` says why the trial cannot go on, "" if it can.
     """
 
     id: str
@@ -172,15 +173,15 @@ class Trial:
 
     @property
     def verdict(self) -> str:
-        """Return in words who is better."""
+        """Return in words which rule is better."""
         return verdict(self.comparison, self.crossing)
 
 
 def check_challenger(rule: Challenger) -> Challenger:
-    """Return a challenger with its values checked. Raises BadInput, naming what is wrong."""
+    """Return a challenger once its values are checked. Raises BadInput, naming the wrong value."""
     if rule == Challenger():
         raise BadInput(
-            "say what shall be tried: a confidence_threshold, a target_precision, targets, a "
+            "there is nothing to try: give a confidence_threshold, a target_precision, targets, a "
             "top_k, an extractor or references"
         )
     if rule.confidence_threshold is not None:
@@ -195,11 +196,11 @@ def check_challenger(rule: Challenger) -> Challenger:
 
 
 def check_wrong_costs(value: float) -> float:
-    """Return what a wrong label costs, in reviews. Raises BadInput unless it is above 1."""
+    """Return the cost of a wrong label, in reviews. Raises BadInput unless 1 < value ≤ 1e6."""
     if not 1 < value <= MAX_WRONG_COSTS:
         raise BadInput(
-            f"wrong_costs is {value}; say how many reviews a wrong label costs: above 1, as a null "
-            "costs one, up to 1e6"
+            f"wrong_costs is {value}; give the cost of a wrong label in reviews: above 1, which is "
+            "the cost of no label, up to 1e6"
         )
     return float(value)
 
@@ -207,22 +208,22 @@ def check_wrong_costs(value: float) -> float:
 def answers(
     labels: Mapping[str, str] | None, new_kind: Iterable[str], cannot_tell: Iterable[str]
 ) -> dict[str, tuple[Outcome, str | None]]:
-    """Return what was said of each document. Raises BadInput for nothing, or two of one."""
-    said: list[tuple[str, tuple[Outcome, str | None]]] = [
+    """Return the answer by document id. Raises BadInput for no answer, or two for one document."""
+    given: list[tuple[str, tuple[Outcome, str | None]]] = [
         (id, (Outcome.LABEL, check_label(label))) for id, label in (labels or {}).items()
     ]
-    said += [(id, (Outcome.NEW_KIND, None)) for id in new_kind]
-    said += [(id, (Outcome.CANNOT_TELL, None)) for id in cannot_tell]
-    found = dict(said)
-    if len(found) < len(said):
-        raise BadInput("there are two answers for one document; give one for each")
-    if not said:
-        raise BadInput("no answer was given: name labels, new_kind or cannot_tell")
+    given += [(id, (Outcome.NEW_KIND, None)) for id in new_kind]
+    given += [(id, (Outcome.CANNOT_TELL, None)) for id in cannot_tell]
+    found = dict(given)
+    if len(found) < len(given):
+        raise BadInput("there are two answers for one item; give one for each")
+    if not given:
+        raise BadInput("no answer was given: give labels, new_kind or cannot_tell")
     return found
 
 
 def verdict(found: Comparison, crossed: Crossing) -> str:
-    """Return in words who is better."""
+    """Return in words which rule is better."""
     if found.better is not None:
         low, high = sorted((abs(found.saves_low), abs(found.saves_high)))
         return (
@@ -230,13 +231,13 @@ def verdict(found: Comparison, crossed: Crossing) -> str:
             "documents"
         )
     if not crossed.disagreements and not found.answers:
-        return "the two decide alike: there is nothing to choose between them"
+        return "no difference: both rules decide all documents alike"
     if found.more is None:
-        return "cannot tell yet: nothing speaks for either so far"
+        return "cannot tell yet: the answers so far favour neither rule"
     left = crossed.disagreements
-    beyond = f", and there are {left} disagreements" if found.more > left else ""
+    only = f", but there are only {left} disagreements" if found.more > left else ""
     about = "about" if found.answers else "at least"
-    return f"cannot tell yet: {about} {found.more} more answers{beyond}"
+    return f"cannot tell yet: {about} {found.more} more answers needed{only}"
 
 
 # --- cost-weighted comparison of two rules -------------------------------------------------------
@@ -247,10 +248,10 @@ _REVIEW = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A document with what both rules say of it, what is known of it, and how it came about.
+    """A document with the labels of both rules and a person's answer.
 
-    `outcome` None with `refuted` labels: it is none of these, and nobody said what. `q` is the
-    probability with which it came to be answered.
+    An `outcome` of None with `refuted` labels: the person said which labels are wrong, not which is
+    right. `q` is the probability with which the document was sampled.
     """
 
     champion: str | None
@@ -262,11 +263,11 @@ class Answered:
 
     @property
     def differs(self) -> bool:
-        """Return whether the two rules decide otherwise."""
+        """Return whether the two rules differ."""
         return self.champion != self.challenger
 
     def is_right(self, label: str | None) -> bool | None:
-        """Return whether a label is right; None for no label, or where that is not known."""
+        """Return whether a label is right; None for no label, or where the answer is unknown."""
         if label is None or self.outcome is Outcome.CANNOT_TELL:
             return None
         if self.outcome is Outcome.LABEL:
@@ -274,21 +275,21 @@ class Answered:
         return False if self.outcome is Outcome.NEW_KIND or label in self.refuted else None
 
     def cost(self, label: str | None, wrong_costs: float) -> float | None:
-        """Return what a label, or None, costs here; None where that is not known."""
+        """Return the cost of a label, or of no label; None where it is unknown."""
         if label is None:
             return _REVIEW
         right = self.is_right(label)
         return None if right is None else 0.0 if right else wrong_costs
 
     def gain(self, wrong_costs: float) -> float:
-        """Return how many reviews the challenger saves here; 0 where that is not known."""
+        """Return the number of reviews that the challenger saves here; 0 where it is unknown."""
         costs = [self.cost(one, wrong_costs) for one in (self.champion, self.challenger)]
         return 0.0 if None in costs else float(costs[0] or 0.0) - float(costs[1] or 0.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Replay:
-    """What is kept of answers to disagreements: numbers alone, (n,) each, as in `PairedGains`.
+class AnswerGains:
+    """The answers to n disagreements as numbers, (n,) each, as in `PairedGains`.
 
     `rights` (n, 2) tells whether the champion and the challenger are right.
     """
@@ -299,61 +300,52 @@ class Replay:
     q: Sequence[float] = ()
     rights: Sequence[Sequence[bool]] = field(default_factory=list)
 
-    def joined(self, more: Replay) -> Replay:
-        """Return these answers and more."""
-        return Replay(
-            [*self.gains, *more.gains],
-            [*self.least, *more.least],
-            [*self.most, *more.most],
-            [*self.q, *more.q],
-            [*self.rights, *more.rights],
-        )
 
-
-def replay(answered: Iterable[Answered], wrong_costs: float) -> Replay:
-    """Return what is kept of those of the answers on which the two rules decide otherwise."""
-    some = [one for one in answered if one.differs]
-    ends = [_at_stake(one, wrong_costs) for one in some]
-    return Replay(
-        gains=[one.gain(wrong_costs) for one in some],
-        least=[low for low, _ in ends],
-        most=[high for _, high in ends],
-        q=[one.q for one in some],
+def answer_gains(answered: Iterable[Answered], wrong_costs: float) -> AnswerGains:
+    """Return the numbers of those answers on which the two rules differ."""
+    differing = [one for one in answered if one.differs]
+    ranges = [_gain_range(one, wrong_costs) for one in differing]
+    return AnswerGains(
+        gains=[one.gain(wrong_costs) for one in differing],
+        least=[low for low, _ in ranges],
+        most=[high for _, high in ranges],
+        q=[one.q for one in differing],
         rights=[
-            [bool(one.is_right(one.champion)), bool(one.is_right(one.challenger))] for one in some
+            [bool(one.is_right(one.champion)), bool(one.is_right(one.challenger))]
+            for one in differing
         ],
     )
 
 
-def compare(known: Replay, crossing: Crossing, wrong_costs: float) -> Comparison:
-    """Return what answers to disagreements tell, as if those that are drawn were like the others.
+def compare(known: AnswerGains, crossing: Crossing, wrong_costs: float) -> Comparison:
+    """Return the result of answers to a random sample of the disagreements.
 
-    The share of disagreements is counted, and the mean of what one saves bet on.
+    The share of disagreements is known; the mean gain of one is estimated from the answers.
     """
-    stakes = stakes_of(known, wrong_costs)
-    planned = stakes if len(stakes) else stakes_of(_at_best(crossing, wrong_costs), wrong_costs)
+    gains = paired_gains(known, wrong_costs)
+    planned = gains if len(gains) else paired_gains(_at_best(crossing, wrong_costs), wrong_costs)
     per = _PER * crossing.disagreements / max(crossing.documents, 1)
-    found = bounds(stakes, CONFIDENCE) if len(stakes) else Interval(-wrong_costs, wrong_costs)
-    side = favours(stakes, CONFIDENCE) if len(stakes) else 0
-    firsts = sum(first and not second for first, second in known.rights)
-    seconds = sum(second and not first for first, second in known.rights)
+    found = bounds(gains, CONFIDENCE) if len(gains) else Interval(-wrong_costs, wrong_costs)
+    sign = favours(gains, CONFIDENCE) if len(gains) else 0
+    only_champion = sum(first and not second for first, second in known.rights)
+    only_challenger = sum(second and not first for first, second in known.rights)
     return Comparison(
-        answers=len(stakes),
-        wins=int((stakes.gains > 0).sum()),
-        losses=int((stakes.gains < 0).sum()),
-        saves=_mean(stakes.gains, stakes.weights, per),
+        answers=len(gains),
+        wins=int((gains.gains > 0).sum()),
+        losses=int((gains.gains < 0).sum()),
+        saves=_mean(gains.gains, gains.weights, per),
         saves_low=per * found.low,
         saves_high=per * found.high,
-        better={1: "challenger", -1: "champion"}.get(side),
-        more=None if side else more_needed(planned, CONFIDENCE),
-        only_champion_right=firsts,
-        only_challenger_right=seconds,
-        p_value=mcnemar(firsts, seconds),
+        better={1: "challenger", -1: "champion"}.get(sign),
+        more=None if sign else more_needed(planned, CONFIDENCE),
+        only_champion_right=only_champion,
+        only_challenger_right=only_challenger,
+        p_value=mcnemar(only_champion, only_challenger),
     )
 
 
-def stakes_of(known: Replay, wrong_costs: float) -> PairedGains:
-    """Return answers to disagreements as what was at stake in each."""
+def paired_gains(known: AnswerGains, wrong_costs: float) -> PairedGains:
+    """Return the answers to disagreements as weighted gains in reviews."""
     columns = (known.gains, known.least, known.most, known.q)
     gains, least, most, q = (np.array(one, np.float64) for one in columns)
     unit = min(_REVIEW, wrong_costs - _REVIEW)
@@ -363,32 +355,35 @@ def stakes_of(known: Replay, wrong_costs: float) -> PairedGains:
 def side(
     labels: Sequence[str | None], answered: Sequence[Answered], labelled: int, documents: int
 ) -> Side:
-    """Return how a rule does that says `labels` (m,) of the answered, and labels so many at all."""
-    said = [(one, one.is_right(label)) for one, label in zip(answered, labels, strict=True)]
-    judged = [(float(right), 1 / one.q) for one, right in said if right is not None]
-    share, low, high = None, 0.0, 1.0
-    if judged:
-        rights, weights = np.array(judged).T
-        edge = np.zeros(len(judged))
-        share = _mean(rights, weights, 1.0)
+    """Return the results of a rule that gives `labels` (m,) to the `answered` documents (m,).
+
+    It labels `labelled` of all `documents`.
+    """
+    checked = [(one, one.is_right(label)) for one, label in zip(answered, labels, strict=True)]
+    known = [(float(right), 1 / one.q) for one, right in checked if right is not None]
+    precision, low, high = None, 0.0, 1.0
+    if known:
+        rights, weights = np.array(known).T
+        zeros = np.zeros(len(known))
+        precision = _mean(rights, weights, 1.0)
         found = bounds(
-            PairedGains(rights, edge, edge + 1, weights, unit=1 / 64, scale=1.0), CONFIDENCE
+            PairedGains(rights, zeros, zeros + 1, weights, unit=1 / 64, scale=1.0), CONFIDENCE
         )
         low, high = found.low, found.high
     return Side(
         labelled=labelled,
         coverage=labelled / documents if documents else 0.0,
-        right=sum(right is True for _, right in said),
-        wrong=sum(right is False for _, right in said),
+        right=sum(right is True for _, right in checked),
+        wrong=sum(right is False for _, right in checked),
         null=sum(label is None for label in labels),
-        precision=share,
+        precision=precision,
         low=low,
         high=high,
     )
 
 
 def crossing(champion: NDArray[np.int32], challenger: NDArray[np.int32]) -> Crossing:
-    """Return how two rules decide documents, by their label codes (n,), −1 for none."""
+    """Return the cross table of two rules from their label codes (n,), −1 for no label."""
     one, other = champion >= 0, challenger >= 0
     both, same = one & other, champion == challenger
     return Crossing(
@@ -402,23 +397,22 @@ def crossing(champion: NDArray[np.int32], challenger: NDArray[np.int32]) -> Cros
 
 
 def better_of(item: Answered, wrong_costs: float) -> str | None:
-    """Return whose decision cost less in a document, if any did."""
+    """Return the rule whose decision cost less for a document; None for no difference."""
     gain = item.gain(wrong_costs)
     return None if gain == 0 else "challenger" if gain > 0 else "champion"
 
 
-def _at_best(crossed: Crossing, wrong_costs: float) -> Replay:
-    """Return an answer of each kind of disagreement that there is, all as good as can be."""
+def _at_best(crossed: Crossing, wrong_costs: float) -> AnswerGains:
+    """Return the best answer for the challenger to one disagreement of each type that occurs."""
     pairs: list[tuple[str | None, str | None]] = [("", "b")] * bool(crossed.different)
     pairs += [("", None)] * bool(crossed.only_champion)
     pairs += [(None, "")] * bool(crossed.only_challenger)
-    kinds = [Answered(*pair, outcome=None) for pair in pairs]
-    ends = replay(kinds, wrong_costs)
-    return replace(ends, gains=ends.most)
+    unknown = answer_gains([Answered(*pair, outcome=None) for pair in pairs], wrong_costs)
+    return replace(unknown, gains=unknown.most)
 
 
-def _at_stake(one: Answered, wrong_costs: float) -> tuple[float, float]:
-    """Return what the challenger may lose and save at most in a document, before an answer."""
+def _gain_range(one: Answered, wrong_costs: float) -> tuple[float, float]:
+    """Return the lowest and the highest gain that an answer to a document can bring, in reviews."""
     if one.champion is None:
         return _REVIEW - wrong_costs, _REVIEW
     if one.challenger is None:

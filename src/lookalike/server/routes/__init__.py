@@ -1,1 +1,1 @@
-"""The routes, one module a resource; `verbs.py` makes those of the library's own client."""
+"""The REST routes, one module per resource; `verbs.py` makes those for `lookalike.connect`."""

@@ -1,9 +1,8 @@
-"""What a collection looks like from above, over HTTP: coverage, error rates, references."""
+"""Analytics routes: coverage, error rate, thresholds, diagnosis; counts, values and groups."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any, Literal
 
 from fastapi import APIRouter
@@ -22,7 +21,7 @@ from lookalike.quality.reference_health import Inspection
 from lookalike.quality.stats.agreement import Agreement
 from lookalike.quality.stats.cost_curve import CostCurve
 from lookalike.quality.stats.metrics import HISTOGRAM_BINS, Point, Report
-from lookalike.server.context import Asked, Here, Then
+from lookalike.server.context import AsOf, Context, Here
 from lookalike.server.replies import filters_in
 from lookalike.server.routes.documents import WaitingReply, selecting_in, values_in, waiting_replies
 from lookalike.server.shapes import Body, JsonRoute, Reply, ValueCount
@@ -32,11 +31,11 @@ router = APIRouter(
 )
 
 _TAIL = 0.975
-"""Two bounds that each hold so often make an interval that holds 95 % of the time."""
+"""The confidence of each bound of a two-sided 95 % interval."""
 
 
 class DistributionReply(Reply):
-    """How often each value of a field occurs; null is one of them."""
+    """How often each value of a field occurs; null counts as a value."""
 
     field: str
     total: int
@@ -46,7 +45,7 @@ class DistributionReply(Reply):
 
 
 class Bin(Reply):
-    """How many documents the machine was so sure of: from `low` up to `high`."""
+    """The number of documents with a confidence from `low` to `high`."""
 
     low: float
     high: float
@@ -54,7 +53,7 @@ class Bin(Reply):
 
 
 class ConfidenceReply(Reply):
-    """How sure the machine is of all that it decides; `near_limit` are within 0.05 of the limit."""
+    """The confidence histogram; `near_limit` counts documents within 0.05 of the threshold."""
 
     field: str
     policy: str
@@ -64,7 +63,7 @@ class ConfidenceReply(Reply):
 
 
 class CurveReply(Reply):
-    """What other limits would give: how much would be labelled, and how much of it may be right."""
+    """Coverage and expected precision at other thresholds."""
 
     field: str
     policy: str
@@ -73,7 +72,7 @@ class CurveReply(Reply):
 
 
 class FlipReply(WaitingReply):
-    """A document whose automatic label would come or go."""
+    """A document that would gain or lose its automatic label."""
 
     before: str | None
     after: str | None
@@ -81,9 +80,9 @@ class FlipReply(WaitingReply):
 
 
 class FlipsReply(Reply):
-    """What would flip if the limit was `at`, where it is `limit` now.
+    """The labels that would change if the threshold moved from `limit` to `at`.
 
-    `target_precision` is the target that brings about that limit; null where it is a similarity.
+    `target_precision` is the target with that threshold; null where it is a similarity.
     """
 
     field: str
@@ -99,10 +98,10 @@ class FlipsReply(Reply):
 
 
 class ErrorRateReply(Reply):
-    """How many automatic labels are wrong.
+    """The error rate of the automatic labels.
 
-    `checked` were met by answers that chance had drawn, and `wrong` of them were wrong: `rate` with
-    its exact interval (Clopper–Pearson, 95 %). `estimated` is what the machine itself expects.
+    Random answers `checked` so many of them, and `wrong` of these were wrong: `rate` with its exact
+    interval (Clopper–Pearson, 95 %). `estimated` is the rate that the classifier expects.
     """
 
     field: str
@@ -133,57 +132,45 @@ def field_distribution(
 
 
 @router.get("/coverage")
-def coverage(collection: str, here: Then, field: str | None = None) -> Report:
-    """Return coverage, queue, counts per label and the confidence histogram."""
+def coverage(collection: str, here: AsOf, field: str | None = None) -> Report:
+    """Return coverage, queue size, counts per label and the confidence histogram."""
     return here.collection(collection).report(field=field)
 
 
 @router.get("/monitoring")
 def monitoring(collection: str, here: Here, days: int = 30, field: str | None = None) -> Monitoring:
-    """Return how a field does: its last days, the queue's forecast, precision, and its alarm."""
+    """Return a field's last days, the forecast of its queue, its precision and its alert."""
     return here.collection(collection).monitor(days=days, field=field)
 
 
 @router.get("/references")
 def references(collection: str, here: Here, field: str | None = None) -> Inspection:
-    """Return what may be wrong with the references, the worst first."""
+    """Return possible problems of the references, worst first."""
     return here.collection(collection).inspect(field=field)
 
 
 @router.get("/diagnosis")
 def diagnosis(collection: str, here: Here, field: str | None = None) -> Checkup:
-    """Return why too much has no label, labels are wrong, or nothing improves; what to do next."""
+    """Return why items are unlabelled, labels wrong or nothing improves, and what to do next."""
     return here.collection(collection).diagnose(field=field)
 
 
 @router.get("/confidence")
 def confidence(collection: str, here: Here, field: str | None = None) -> ConfidenceReply:
-    """Return how sure the machine is of its decisions, as a histogram from 0 to 1."""
+    """Return the confidence of the automatic decisions, as a histogram from 0 to 1."""
     report = here.collection(collection).report(field=field)
     bins = [
-        Bin(low=place / HISTOGRAM_BINS, high=(place + 1) / HISTOGRAM_BINS, count=count)
-        for place, count in enumerate(report.histogram)
+        Bin(low=index / HISTOGRAM_BINS, high=(index + 1) / HISTOGRAM_BINS, count=count)
+        for index, count in enumerate(report.histogram)
     ]
-    return ConfidenceReply(
-        field=report.field,
-        policy=report.policy,
-        limit=report.limit,
-        near_limit=report.near_limit,
-        bins=bins,
-    )
+    return ConfidenceReply.of(report, bins=bins)
 
 
 @router.get("/curve")
 def curve(collection: str, here: Here, field: str | None = None) -> CurveReply:
-    """Return what other limits would give: coverage, and the precision to be expected."""
+    """Return the coverage and the expected precision at other thresholds."""
     verbs = here.collection(collection)
-    report = verbs.report(field=field)
-    return CurveReply(
-        field=report.field,
-        policy=report.policy,
-        limit=report.limit,
-        points=verbs.curve(field=field),
-    )
+    return CurveReply.of(verbs.report(field=field), points=verbs.curve(field=field))
 
 
 @router.get("/flips")
@@ -196,31 +183,23 @@ def flips(
     offset: int = 0,
     field: str | None = None,
 ) -> FlipsReply:
-    """Return what would flip if the limit was `at`, or as a target precision makes it."""
-    found = here.collection(collection).flips(
+    """Return the labels that would change at the threshold `at`, or that of a target precision."""
+    flips = here.collection(collection).flips(
         at=at, target_precision=target_precision, limit=limit, offset=offset, field=field
     )
-    shown = waiting_replies(here, collection, [one.id for one in found.documents])
-    beside = {one.document_id: one for one in shown}
+    existing = waiting_replies(here, collection, [one.id for one in flips.documents])
+    by_id = {one.document_id: one for one in existing}
     documents = [
-        FlipReply(
-            **dict(beside[one.id]),
-            before=one.before,
-            after=one.after,
-            confidence=one.confidence,
-        )
-        for one in found.documents
-        if one.id in beside
+        FlipReply.of(one, **dict(by_id[one.id])) for one in flips.documents if one.id in by_id
     ]
-    figures = {name: value for name, value in asdict(found).items() if name != "collection"}
-    return FlipsReply(**figures | {"documents": documents})
+    return FlipsReply.of(flips, documents=documents)
 
 
 @router.get("/agreement")
 def agreement(
     collection: str, here: Here, field: str | None = None, blind: bool = False
 ) -> Agreement:
-    """Return how far people agree on what several answered, and which labels they confuse."""
+    """Return how far people agree on items that several labelled, and which labels they confuse."""
     return here.collection(collection).agreement(field=field, blind=blind)
 
 
@@ -228,13 +207,13 @@ def agreement(
 def cost(
     collection: str, here: Here, wrong_costs: float = 20, field: str | None = None
 ) -> CostCurve:
-    """Return what limits cost, in reviews, where a wrong label costs as much as `wrong_costs`."""
+    """Return the cost of thresholds, in reviews, if a wrong label costs `wrong_costs` reviews."""
     return here.collection(collection).cost(wrong_costs, field=field)
 
 
 @router.get("/error-rate")
 def error_rate(collection: str, here: Here, field: str | None = None) -> ErrorRateReply:
-    """Return how many automatic labels are wrong, by random answers, with an exact interval."""
+    """Return the error rate of automatic labels by random answers, with an exact interval."""
     report = here.collection(collection).report(field=field)
     checked, wrong, expected = report.checked, report.wrong, report.estimated_precision
     return ErrorRateReply(
@@ -257,20 +236,20 @@ _OBJECTS = "/v1/buckets/{bucket}/objects"
 
 
 class CountReply(Reply):
-    """How many documents there are."""
+    """The number of documents."""
 
     collection_id: str
     count: int
 
 
 class CountBody(Body):
-    """What shall be counted."""
+    """The filters of the documents to count."""
 
     filters: Any = None
 
 
 class DistinctBody(Body):
-    """Of which field the values are asked for."""
+    """The field whose values to return."""
 
     field: str
     filters: Any = None
@@ -278,7 +257,7 @@ class DistinctBody(Body):
 
 
 class DistinctReply(Reply):
-    """The values of a field, the most frequent first."""
+    """The values of a field, most frequent first."""
 
     field: str
     values: list[ValueCount]
@@ -286,14 +265,14 @@ class DistinctReply(Reply):
 
 
 class Grouping(Body):
-    """A field that is grouped by."""
+    """A field to group by."""
 
     field: str
     alias: str | None = None
 
 
 class Aggregation(Body):
-    """What is computed of each group."""
+    """A metric to compute for each group."""
 
     function: str
     alias: str | None = None
@@ -302,9 +281,9 @@ class Aggregation(Body):
 
 
 class AggregateBody(Body):
-    """Groups, and what is computed of each; only groups for which the conditions of `having` hold.
+    """Fields to group by and metrics to compute; only groups that fit `having` are returned.
 
-    These are filters whose fields are the names that the answer has.
+    `having` is a filter whose fields are the names in the reply.
     """
 
     group_by: list[Grouping | str] | None = None
@@ -317,14 +296,14 @@ class AggregateBody(Body):
 
 
 class Group(Reply):
-    """One group, and what was computed of it."""
+    """One group and its metrics."""
 
     group: dict[str, Any]
     metrics: dict[str, Any]
 
 
 class AggregateReply(Reply):
-    """Groups."""
+    """The groups, and the number of all."""
 
     results: list[Group]
     total_groups: int
@@ -332,13 +311,13 @@ class AggregateReply(Reply):
 
 @counting_router.get(_DOCUMENTS + "/count", tags=["documents"])
 def count_documents(collection: str, here: Here, filters: str | None = None) -> CountReply:
-    """Count documents, however many there are."""
+    """Count the documents that fit filters, without an upper limit."""
     return _count(here, collection, filters_in(filters, None))
 
 
 @counting_router.post(_DOCUMENTS + "/count", tags=["documents"])
 def count_documents_post(collection: str, here: Here, body: CountBody | None = None) -> CountReply:
-    """Count documents, however many there are."""
+    """Count the documents that fit filters, without an upper limit."""
     return _count(here, collection, None if body is None else body.filters)
 
 
@@ -354,14 +333,14 @@ def distinct_values(collection: str, body: DistinctBody, here: Here) -> Distinct
 
 @counting_router.post(_DOCUMENTS + "/aggregate", tags=["documents"])
 def aggregate_documents(collection: str, body: AggregateBody, here: Here) -> AggregateReply:
-    """Group documents, and compute something of each group."""
+    """Group documents, and compute metrics of each group."""
     with here.runtime.store.read() as snapshot:
         return _aggregated(selecting_in(snapshot, here.row(snapshot, collection)), body)
 
 
 @counting_router.post(_OBJECTS + "/aggregate", tags=["objects"])
 def aggregate_objects(bucket: str, body: AggregateBody, here: Here) -> AggregateReply:
-    """Group objects, and compute something of each group."""
+    """Group objects, and compute metrics of each group."""
     home = here.bucket(bucket)
     with here.runtime.store.read() as snapshot:
         return _aggregated(Selecting(snapshot, ObjectValues(home.row.pk)), body)
@@ -369,7 +348,7 @@ def aggregate_objects(bucket: str, body: AggregateBody, here: Here) -> Aggregate
 
 def _aggregated(selecting: Selecting, body: AggregateBody) -> AggregateReply:
     given = [Grouping(field=one) if isinstance(one, str) else one for one in body.group_by or ()]
-    named = {one.field: one.alias or one.field for one in given}
+    aliases = {one.field: one.alias or one.field for one in given}
     metrics = [
         Metric(
             one.function,
@@ -378,7 +357,7 @@ def _aggregated(selecting: Selecting, body: AggregateBody) -> AggregateReply:
         )
         for one in body.aggregations
     ]
-    fields = {alias: name for name, alias in named.items()}
+    fields = {alias: name for name, alias in aliases.items()}
     sort_by = body.sort_by and fields.get(body.sort_by, body.sort_by)
     groups = aggregate(
         selecting,
@@ -390,24 +369,24 @@ def _aggregated(selecting: Selecting, body: AggregateBody) -> AggregateReply:
     )
     results = [
         Group(
-            group={named[name]: value for name, value in group.items() if name in named},
-            metrics={name: value for name, value in group.items() if name not in named},
+            group={aliases[name]: value for name, value in group.items() if name in aliases},
+            metrics={name: value for name, value in group.items() if name not in aliases},
         )
         for group in groups
     ]
-    wanted = parse(body.having)
-    _check_having(wanted, [*fields, *(one.alias for one in metrics)])
-    kept = [one for one in results if holds(wanted, (one.group | one.metrics).get)]
-    return AggregateReply(results=kept[: body.limit], total_groups=len(kept))
+    having = parse(body.having)
+    _check_having(having, [*fields, *(one.alias for one in metrics)])
+    fitting = [one for one in results if holds(having, (one.group | one.metrics).get)]
+    return AggregateReply(results=fitting[: body.limit], total_groups=len(fitting))
 
 
 def _check_having(tree: Filter, known: Sequence[str]) -> None:
     for name in sorted(fields_in(tree)):
         if name not in known:
-            raise BadInput(f"having names no {name!r} (known: {', '.join(known)})")
+            raise BadInput(f"having has no name {name!r} (known: {', '.join(known)})")
 
 
-def _count(here: Asked, collection: str, filters: Any) -> CountReply:
+def _count(here: Context, collection: str, filters: Any) -> CountReply:
     with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, collection)
         query, _ = filtered(values_in(snapshot, row), parse(filters))

@@ -1,4 +1,4 @@
-"""Audits over HTTP: a frozen sample of automatic labels, answers to it, what they tell."""
+"""Audit routes: a random sample of automatic labels, answers, precision estimates; and alerts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lookalike.catalog.reader import fields_of
 from lookalike.quality import audits
 from lookalike.quality.alerts import Alarm, alarm_of
 from lookalike.quality.stats.audit_estimate import CONFIDENCE, Audit, AuditItem, Estimate, Stratum
-from lookalike.server.context import Asked, Here
+from lookalike.server.context import Context, Here
 from lookalike.server.replies import ChangedReply, operation_reply
 from lookalike.server.routes.documents import WaitingReply, waiting_replies
 from lookalike.server.shapes import Body, Deleted, IdempotencyKey, JsonRoute, Reply
@@ -27,7 +27,7 @@ _AT_ONCE = 100
 
 
 class AuditToBe(Body):
-    """A sample of automatic labels to be drawn; more than one of the `strata` share it out."""
+    """The sample to draw from the automatic labels; with several `strata` it is stratified."""
 
     size: int = Field(default=50, ge=1, le=audits.MAX_SIZE)
     strata: int = Field(default=1, ge=1, le=20)
@@ -37,7 +37,7 @@ class AuditToBe(Body):
 
 
 class AuditAnswers(Body):
-    """What documents of an audit are, by id; or of which the label is right, wrong or unclear."""
+    """Answers for documents of an audit: the labels by id; or ids of right, wrong, unclear ones."""
 
     labels: dict[str, str] = Field(default_factory=dict)
     right: list[str] = Field(default_factory=list)
@@ -47,37 +47,37 @@ class AuditAnswers(Body):
 
 
 class AuditClosing(Body):
-    """Whether the answers become the person's labels when the audit is closed."""
+    """The end of an audit; with `keep` its answers become the person's labels."""
 
     keep: bool = False
     op_id: str = ""
 
 
 class MoreChecks(Reply):
-    """So many further checks bring the interval to ± `half_width`, as things look."""
+    """The estimated number of further checks for an interval of ± `half_width`."""
 
     half_width: float
     checks: int
 
 
 class ToCheck(WaitingReply):
-    """A document of an audit that waits; it has the `label` that was drawn only if asked for."""
+    """A document of an audit that waits for an answer; its sampled `label` only on request."""
 
     label: str | None = None
 
     @model_serializer(mode="wrap")
     def _without_label(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        told: dict[str, Any] = handler(self)
+        values: dict[str, Any] = handler(self)
         if self.label is None:
-            told.pop("label", None)
-        return told
+            values.pop("label", None)
+        return values
 
 
 class AuditReply(Reply):
-    """A frozen sample of automatic labels, and what it tells so far.
+    """A random sample of automatic labels, and the estimates from its answers so far.
 
-    `at_least` so many are right with 95 % confidence: null while an answer is missing. `waiting`
-    counts the documents without an answer; `next` shows the first of them.
+    `at_least` is the lower bound of the precision at 95 % confidence, null while an answer is
+    missing. `waiting` counts the documents without an answer; `next` has the first of them.
     """
 
     audit_id: str
@@ -111,7 +111,7 @@ class AuditSummary(Reply):
 
 
 class AuditsReply(Reply):
-    """Audits, the newest first."""
+    """Audits, newest first."""
 
     results: list[AuditSummary]
 
@@ -120,34 +120,17 @@ class AuditsReply(Reply):
 def draw(
     collection: str, body: AuditToBe, here: Here, idempotency_key: IdempotencyKey = ""
 ) -> AuditReply:
-    """Draw a frozen sample of automatic labels; what is drawn votes only when it is closed."""
-    audit = here.collection(collection).audit(
-        body.size,
-        strata=body.strata,
-        label=body.label,
-        field=body.field,
-        op_id=body.op_id or idempotency_key,
-    )
+    """Draw a random sample of automatic labels; until it is closed none of them is a reference."""
+    audit = here.collection(collection).audit(**body.arguments(idempotency_key))
     return _reply(here, collection, audit, 1)
 
 
 @router.get("")
 def listed(collection: str, here: Here, field: str | None = None) -> AuditsReply:
-    """Return the audits of a field, the newest first."""
-    return AuditsReply(
-        results=[
-            AuditSummary(
-                audit_id=one.id,
-                field=one.field,
-                at=one.at,
-                closed_at=one.closed_at,
-                estimate=one.estimate,
-                at_least=one.at_least(),
-                unanswered=one.unanswered,
-            )
-            for one in here.collection(collection).audits(field=field)
-        ]
-    )
+    """Return the audits of a field, newest first."""
+    found = here.collection(collection).audits(field=field)
+    summaries = [AuditSummary.of(one, audit_id=one.id, at_least=one.at_least()) for one in found]
+    return AuditsReply(results=summaries)
 
 
 @router.get("/{audit}")
@@ -156,16 +139,16 @@ def show(
     audit: str,
     here: Here,
     limit: Annotated[int, Query(ge=0, le=_AT_ONCE, description="how many of `next`")] = 1,
-    labels: Annotated[bool, Query(description="show what is audited, for right and wrong")] = False,
+    labels: Annotated[bool, Query(description="show the labels, to answer right or wrong")] = False,
 ) -> AuditReply:
-    """Return an audit with what it tells so far, and what to answer next.
+    """Return an audit with its estimates so far, and the next documents to answer.
 
-    With `labels` that shows what was drawn, to be called right or wrong: a label that is shown
-    persuades, so its answers are less to be trusted than those of who names the label.
+    `labels` shows the sampled labels, to be judged right or wrong. A visible label biases answers,
+    so they are less reliable than labels entered without seeing it.
     """
     with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, collection)
-        found = audits.found(snapshot, row, audit)
+        found = audits.audit_of(snapshot, row, audit)
         drawn = audits.drawn_labels(snapshot, row, audit) if labels else {}
     return _reply(here, collection, found, limit, drawn)
 
@@ -178,16 +161,10 @@ def answer(
     here: Here,
     idempotency_key: IdempotencyKey = "",
 ) -> AuditReply:
-    """Answer what waits in an audit: all is recorded, or nothing."""
-    found = here.collection(collection).answer_audit(
-        audit,
-        body.labels,
-        right=body.right,
-        wrong=body.wrong,
-        cannot_tell=body.cannot_tell,
-        op_id=body.op_id or idempotency_key,
-    )
-    return _reply(here, collection, found, 1)
+    """Answer pending documents of an audit: all answers are recorded, or none."""
+    verbs = here.collection(collection)
+    answered = verbs.answer_audit(audit, **body.arguments(idempotency_key))
+    return _reply(here, collection, answered, 1)
 
 
 @router.post("/{audit}/close")
@@ -198,35 +175,26 @@ def close(
     here: Here,
     idempotency_key: IdempotencyKey = "",
 ) -> ChangedReply:
-    """Close an audit; with `keep` its answers become the person's labels, and rejections."""
-    op_id = body.op_id or idempotency_key
-    changed = here.collection(collection).close_audit(audit, keep=body.keep, op_id=op_id)
-    return operation_reply(changed)
+    """Close an audit; with `keep` its answers become the person's labels and rejections."""
+    verbs = here.collection(collection)
+    return operation_reply(verbs.close_audit(audit, **body.arguments(idempotency_key)))
 
 
 def _reply(
-    here: Asked, collection: str, audit: Audit, limit: int, drawn: Mapping[str, str] | None = None
+    here: Context, collection: str, audit: Audit, limit: int, drawn: Mapping[str, str] | None = None
 ) -> AuditReply:
-    """Return an audit as it is shown, with what was `drawn` by id, where that may be seen."""
+    """Return an audit as JSON, with the sampled labels (`drawn`, by id) if they may be seen."""
     waiting = waiting_replies(here, collection, audit.waiting[:limit])
-    return AuditReply(
+    return AuditReply.of(
+        audit,
         audit_id=audit.id,
-        field=audit.field,
-        at=audit.at,
-        actor=audit.actor,
-        closed_at=audit.closed_at,
-        estimate=audit.estimate,
-        labels=audit.labels,
-        strata=list(audit.strata),
+        confidence=CONFIDENCE,
         at_least=audit.at_least(),
         more_checks=[
             MoreChecks(half_width=one, checks=audit.more_checks(one)) for one in _HALF_WIDTHS
         ],
-        cannot_tell=audit.cannot_tell,
-        unanswered=audit.unanswered,
         waiting=len(audit.waiting),
         next=[ToCheck(**dict(one), label=(drawn or {}).get(one.document_id)) for one in waiting],
-        answered=list(audit.answered),
     )
 
 
@@ -238,7 +206,7 @@ alerts_router = APIRouter(
 
 
 class AlarmToBe(Body):
-    """The bands of a field, each the lowest and the highest value, 0 to 1; null is no bound."""
+    """The allowed ranges of a field: lowest and highest value, 0 to 1; null is no bound."""
 
     coverage: list[float | None] | None = Field(None, min_length=2, max_length=2)
     error_rate: list[float | None] | None = Field(None, min_length=2, max_length=2)
@@ -247,14 +215,14 @@ class AlarmToBe(Body):
 
 
 class Alarms(Reply):
-    """The alarms of a collection, in the order of its label fields."""
+    """The alerts of a collection, in the order of its label fields."""
 
     results: list[Alarm]
 
 
 @alerts_router.get("")
 def alarms(collection: str, here: Here) -> Alarms:
-    """List the alarms of a collection's label fields, with what was told."""
+    """List the alerts of a collection's label fields, with the notifications sent."""
     with here.runtime.store.read() as snapshot:
         fields = fields_of(snapshot, here.row(snapshot, collection).pk)
         found = [alarm_of(snapshot, one.pk, one.name) for one in fields]
@@ -263,7 +231,7 @@ def alarms(collection: str, here: Here) -> Alarms:
 
 @alerts_router.put("")
 def put_alarm(collection: str, body: AlarmToBe, here: Here) -> Alarm:
-    """Set the alarm of a label field, in place of the one before."""
+    """Set the alert of a label field; it replaces the previous one."""
     return here.collection(collection).watch(
         coverage=_band(body.coverage),
         error_rate=_band(body.error_rate),
@@ -274,9 +242,9 @@ def put_alarm(collection: str, body: AlarmToBe, here: Here) -> Alarm:
 
 @alerts_router.delete("")
 def delete_alarm(collection: str, here: Here, field: str | None = None) -> Deleted:
-    """Take the alarm of a label field away."""
-    was_there = here.collection(collection).unwatch(field=field)
-    return Deleted(message="took the alarm away" if was_there else "there was no alarm")
+    """Remove the alert of a label field."""
+    existed = here.collection(collection).unwatch(field=field)
+    return Deleted(message="removed the alert" if existed else "there was no alert")
 
 
 def _band(given: list[float | None] | None) -> tuple[float | None, float | None] | None:

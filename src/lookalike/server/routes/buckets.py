@@ -1,4 +1,4 @@
-"""Buckets over HTTP."""
+"""Bucket routes: create, list, read, change and delete; and a sample collection."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from lookalike.ingest.items import Tally
 from lookalike.library.bucket import Bucket, BucketRow, bucket_from
 from lookalike.library.collection.items import take_in
 from lookalike.library.remove import remove_bucket
-from lookalike.server.context import Here, make_once
-from lookalike.server.listing import Search, resources_chosen
-from lookalike.server.routes.collection_shapes import CollectionReply, shown
+from lookalike.server.context import Here, changed_about, make_once
+from lookalike.server.listing import Search, select_resources
+from lookalike.server.routes.collection_shapes import CollectionReply, collection_reply
 from lookalike.server.shapes import (
     Body,
     Deleted,
@@ -52,7 +52,7 @@ class Schema(Body):
 
 
 class NewBucket(Body):
-    """A bucket to be."""
+    """A new bucket."""
 
     idle: ClassVar = frozenset({"unique_key", "tags", "schema_validation", "enabled"})
     bucket_name: Name
@@ -63,7 +63,7 @@ class NewBucket(Body):
 
 
 class BucketChange(Body):
-    """What of a bucket shall change."""
+    """Changes of a bucket; its name cannot change."""
 
     idle: ClassVar = NewBucket.idle
     bucket_name: str | None = None
@@ -100,7 +100,7 @@ class BucketReply(Reply):
 
 
 class Buckets(Reply):
-    """Buckets, a page of them."""
+    """A page of buckets."""
 
     results: list[BucketReply]
     total_count: int
@@ -109,64 +109,60 @@ class Buckets(Reply):
 
 @router.post("")
 def create_bucket(body: NewBucket, here: Here, idempotency_key: IdempotencyKey = "") -> BucketReply:
-    """Make a bucket."""
+    """Create a bucket."""
     schema = body.bucket_schema or body.schema_ or Schema()
     properties = _types(schema)
     about = {"description": body.description, "metadata": body.metadata or {}}
     spec = {"properties": properties, "about": about}
     with here.runtime.store.write() as txn:
         make_once(txn, here, Kind.BUCKET, body.bucket_name, spec, idempotency_key)
-    return _shown(here.bucket(body.bucket_name))
+    return _reply(here.bucket(body.bucket_name))
 
 
 @router.post("/list")
 def list_buckets(
     here: Here, paged: Pages, body: ListBody | None = None, search: Search = None
 ) -> Buckets:
-    """List buckets: by filters or a text in their name, id or description; sorted."""
+    """List buckets that fit filters or a text in name, id or description; sorted."""
     with here.runtime.store.read() as snapshot:
         found = listed(snapshot, here.namespace, Kind.BUCKET)
-    rows = [bucket_from(row) for row in resources_chosen(found, Kind.BUCKET, body, search)]
+    rows = [bucket_from(row) for row in select_resources(found, Kind.BUCKET, body, search)]
     page, pagination = paged.of(body).of_list(rows, lambda row: row.pk)
-    shown = [_shown(Bucket(here.runtime, row)) for row in page]
-    return Buckets(results=shown, total_count=len(rows), pagination=pagination)
+    results = [_reply(Bucket(here.runtime, row)) for row in page]
+    return Buckets(results=results, total_count=len(rows), pagination=pagination)
 
 
 @router.get("")
 def list_buckets_get(here: Here, paged: Pages, search: Search = None) -> Buckets:
-    """List buckets, those with a text in their name, id or description."""
+    """List buckets; with `search`, those with a text in name, id or description."""
     return list_buckets(here, paged, None, search)
 
 
 @router.get("/{bucket}")
 def get_bucket(bucket: str, here: Here) -> BucketReply:
     """Return a bucket by its name or id."""
-    return _shown(here.bucket(bucket))
+    return _reply(here.bucket(bucket))
 
 
 @router.patch("/{bucket}")
 @router.put("/{bucket}")
 def change_bucket(bucket: str, body: BucketChange, here: Here) -> BucketReply:
-    """Change what a bucket says of itself, or add fields; its name is for ever."""
+    """Change a bucket's description or metadata, or add properties; its name cannot change."""
     with here.runtime.store.write() as txn:
         row = named(txn, here.namespace, Kind.BUCKET, bucket)
         if body.bucket_name not in (None, row.name):
-            raise Conflict(f"the name {row.name!r} is for ever; make another bucket instead")
-        about = dict(row.spec.get("about") or {})
-        if body.description is not None:
-            about["description"] = body.description
-        if body.metadata is not None:
-            about["metadata"] = body.metadata
+            raise Conflict(f"the name {row.name!r} cannot change; create another bucket instead")
+        about = changed_about(row.spec.get("about"), body.description, body.metadata)
         properties = dict(row.spec.get("properties") or {})
         if body.bucket_schema is not None:
             properties |= _types(body.bucket_schema)
         change(txn, row.pk, {**row.spec, "about": about, "properties": properties})
-    return _shown(here.bucket(bucket))
+    return _reply(here.bucket(bucket))
 
 
 @router.delete("/{bucket}")
 def delete_bucket(bucket: str, here: Here, cascade: bool = False) -> Deleted:
-    """Erase a bucket with its objects; while collections draw on it only with `cascade`."""
+    """Erase a bucket with its objects. With `cascade` also the collections that use it."""
     with here.runtime.store.read() as snapshot:
         row = named(snapshot, here.namespace, Kind.BUCKET, bucket)
     removed = remove_bucket(here.runtime, row.pk, cascade=cascade)
@@ -178,12 +174,12 @@ def _types(schema: Schema) -> dict[str, str]:
         if not 0 < len(name) <= MAX_FIELD_CHARACTERS or not name.isprintable():
             raise BadInput(
                 f"{name[:80]!r} is no name of a property: give 1 to {MAX_FIELD_CHARACTERS} "
-                "signs that can be seen"
+                "printable characters"
             )
     return check_types({name: one.type for name, one in schema.properties.items()})
 
 
-def _shown(bucket: Bucket) -> BucketReply:
+def _reply(bucket: Bucket) -> BucketReply:
     row: BucketRow = bucket.row
     objects, size = bucket.size()
     return BucketReply(
@@ -212,13 +208,13 @@ COLLECTION = "sample"
 
 @samples_router.post("")
 def make_sample(here: Here) -> CollectionReply:
-    """Make the collection `sample` of 533 pictures that the package ships; labels are up to you."""
+    """Create the collection `sample` from the 533 pictures of the package, without labels."""
     pictures = resources.files("lookalike.library.samples") / "pictures"
     collection = here.library.labeler(COLLECTION, extractor="image")
     with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, collection.name)
-    sent = (Item(one.name, one.name, data=one.read_bytes()) for one in pictures.iterdir())
-    take_in(here.runtime, row, sorted(sent, key=lambda one: one.key), Tally(), copy=True)
-    here.context.worker.wake()
+    items = (Item(one.name, one.name, data=one.read_bytes()) for one in pictures.iterdir())
+    take_in(here.runtime, row, sorted(items, key=lambda one: one.key), Tally(), copy=True)
+    here.server.worker.wake()
     with here.runtime.store.read() as snapshot:
-        return shown(snapshot, here.row(snapshot, collection.name))
+        return collection_reply(snapshot, here.row(snapshot, collection.name))

@@ -1,4 +1,4 @@
-"""Collections as they are written and shown."""
+"""The JSON shapes of collections: bodies of requests, and replies."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ from lookalike.quality.reports import count_documents
 from lookalike.server.routes.taxonomy_shapes import Application, InlineTaxonomy
 from lookalike.server.shapes import Body, Name, Pagination, Reply
 from lookalike.stores import schema
-from lookalike.stores.base import Snapshot, in_force
+from lookalike.stores.base import Snapshot, is_current_space
 
-_ENGINE = frozenset({"extractor_type", "enable_thumbnails", "use_cdn", "source_type", "split_by"})
+_FOREIGN_OPTIONS = frozenset(
+    {"extractor_type", "enable_thumbnails", "use_cdn", "source_type", "split_by"}
+)
+"""Options of Mixpeek's extractors that Lookalike's do not have."""
 
 
 class Source(Body):
-    """What a collection draws on: buckets, or what another collection has extracted."""
+    """The source of a collection: buckets, or the documents of another collection."""
 
     idle: ClassVar = frozenset({"field_map"})
     type: Literal["bucket", "collection"] = "bucket"
@@ -36,7 +39,7 @@ class Source(Body):
 
 
 class InputKey(Body):
-    """Which property of an object is an input of the extractor."""
+    """An input of the extractor, and the property of an object that it reads."""
 
     idle: ClassVar = frozenset({"override", "source_type"})
     input_key: str
@@ -44,7 +47,7 @@ class InputKey(Body):
 
 
 class PassedField(Body):
-    """A field of an object's metadata that documents keep, and what they call it."""
+    """A field of an object's metadata that its documents copy, and its name in them."""
 
     idle: ClassVar = frozenset({"required", "default"})
     source_path: str
@@ -52,7 +55,7 @@ class PassedField(Body):
 
 
 class FeatureExtractor(Body):
-    """What makes documents of objects."""
+    """The extractor, which makes documents of objects, with its inputs and options."""
 
     feature_extractor_name: str
     version: str | None = None
@@ -64,7 +67,7 @@ class FeatureExtractor(Body):
 
     @property
     def inputs(self) -> dict[str, str]:
-        """Return the property of each input."""
+        """Return the path of the property of each input."""
         given = self.input_mappings or {}
         if isinstance(given, list):
             given = {one.input_key: one.path for one in given}
@@ -72,7 +75,7 @@ class FeatureExtractor(Body):
 
     @property
     def passthrough(self) -> dict[str, str] | None:
-        """Return what documents keep: the path in an object's metadata, by the name in theirs."""
+        """Return the copied fields: name in the document → path in the object's metadata."""
         if self.field_passthrough is None or self.include_all_source_fields:
             return None
         passed = [
@@ -84,15 +87,15 @@ class FeatureExtractor(Body):
 
     @property
     def options(self) -> dict[str, Any]:
-        """Return the options of the extractor; those of other engines are left out."""
+        """Return the options of the extractor, without those of Mixpeek's extractors."""
         given = {**(self.parameters or {}), **(self.params or {})}
         if "extractor_type" in given:
             return {}
-        return {key: value for key, value in given.items() if key not in _ENGINE}
+        return {key: value for key, value in given.items() if key not in _FOREIGN_OPTIONS}
 
 
 class NewCollection(Body):
-    """A collection to be."""
+    """A new collection."""
 
     idle: ClassVar = frozenset(
         {
@@ -111,7 +114,7 @@ class NewCollection(Body):
 
 
 class CollectionChange(Body):
-    """What of a collection shall change; a taxonomy is attached, or follows another rule."""
+    """Changes of a collection: its description, metadata, taxonomies and their policies."""
 
     idle: ClassVar = NewCollection.idle
     taxonomy: InlineTaxonomy | None = None
@@ -121,7 +124,7 @@ class CollectionChange(Body):
 
 
 class CloneCollection(Body):
-    """A copy to be: over the same objects, by the same extractor and rules, with no labels."""
+    """The name of a copy: same objects, extractor and policies, without labels."""
 
     collection_name: Name
     description: str | None = None
@@ -129,7 +132,7 @@ class CloneCollection(Body):
 
 
 class Trigger(Body):
-    """What shall be extracted again: what has failed, or `force`: all that some objects are."""
+    """What to extract again: failed objects, or with `force` or `replace` the `object_ids`."""
 
     idle: ClassVar = frozenset({"include_buckets", "include_collections"})
     object_ids: list[str] | None = None
@@ -138,7 +141,7 @@ class Trigger(Body):
 
 
 class SourceReply(Reply):
-    """What a collection draws on."""
+    """The source of a collection."""
 
     type: str
     bucket_ids: list[str] | None
@@ -146,14 +149,14 @@ class SourceReply(Reply):
 
 
 class PassedReply(Reply):
-    """A field of an object's metadata that documents keep, and what they call it."""
+    """A field of an object's metadata that its documents copy, and its name in them."""
 
     source_path: str
     target_path: str
 
 
 class ExtractorReply(Reply):
-    """What makes documents of objects."""
+    """The extractor of a collection, with its inputs."""
 
     feature_extractor_name: str
     version: str
@@ -163,16 +166,16 @@ class ExtractorReply(Reply):
 
 
 class ApplicationReply(Reply):
-    """A taxonomy that is attached."""
+    """A taxonomy that is attached to a collection."""
 
     taxonomy_id: str
     execution_mode: str = "materialize"
 
 
 class FieldReply(Reply):
-    """A label field and the rule that fills it.
+    """A label field and its policy.
 
-    `labels` are those that were declared or described; with `closed_set` all that there can be.
+    `labels` are the declared or described ones; with `closed_set` there can be no others.
     """
 
     field: str
@@ -214,7 +217,7 @@ class CollectionReply(Reply):
 
 
 class Collections(Reply):
-    """Collections, a page of them."""
+    """A page of collections."""
 
     results: list[CollectionReply]
     total_count: int
@@ -222,14 +225,14 @@ class Collections(Reply):
 
 
 class ClonedCollection(Reply):
-    """A collection that was made like another one."""
+    """A collection that was created as a copy of another one."""
 
     collection: CollectionReply
     source_collection_id: str
 
 
 class FeatureIndex(Reply):
-    """Where vectors are kept, and what they are."""
+    """A vector index: its name, and the size and kind of its vectors."""
 
     name: str
     description: str
@@ -239,7 +242,7 @@ class FeatureIndex(Reply):
 
 
 class FeatureReply(Reply):
-    """Vectors that can be searched by; requests name them by `feature_uri`."""
+    """The vectors of a collection; searches name them by `feature_uri`."""
 
     feature_uri: str
     feature_address: str
@@ -250,13 +253,13 @@ class FeatureReply(Reply):
 
 
 class Features(Reply):
-    """What a collection can be searched by: one kind of vectors, once something is extracted."""
+    """The vectors by which a collection can be searched; none before the first extraction."""
 
     features: list[FeatureReply]
 
 
 class Triggered(Reply):
-    """The task that extracts."""
+    """The task of an extraction."""
 
     task_id: str
     collection_id: str
@@ -265,7 +268,7 @@ class Triggered(Reply):
 
 
 class ApplyTaxonomy(Body):
-    """The taxonomy that shall decide again."""
+    """The taxonomy by which to decide all documents again."""
 
     idle: ClassVar = frozenset({"batch_size", "parallelism"})
     taxonomy_id: str
@@ -273,7 +276,7 @@ class ApplyTaxonomy(Body):
 
 
 class Applied(Reply):
-    """The task that decides."""
+    """The task of deciding all documents again."""
 
     task_id: str
     status: str
@@ -282,7 +285,7 @@ class Applied(Reply):
 
 
 class ExportBody(Body):
-    """What shall be written out."""
+    """What to export: format, fields, filters, or a random sample."""
 
     idle: ClassVar = frozenset({"include_lineage", "include_media", "samples_per_shard"})
     format: Literal["json", "jsonl", "csv"] = "json"
@@ -293,7 +296,7 @@ class ExportBody(Body):
 
 
 class Exported(Reply):
-    """A file that was written; `download_url` needs no key, for a while."""
+    """An exported file; `download_url` needs no key until it expires."""
 
     download_url: str
     s3_path: str
@@ -308,19 +311,19 @@ def _field(path: str) -> str:
 
 
 def check_source(source: Source) -> None:
-    """Raise BadInput for a source that is not known here."""
+    """Raise BadInput for a source with filters, which are not supported."""
     if source.source_filters:
         raise BadInput(
-            "source_filters are not known here: a collection takes all objects of its source; "
-            "put what belongs together into a bucket of its own"
+            "source_filters are not supported: a collection has all objects of its source; put the "
+            "objects of this collection into a bucket of their own"
         )
 
 
 # --- replies -------------------------------------------------------------------------------------
 
 
-def shown(snapshot: Snapshot, row: CollectionRow) -> CollectionReply:
-    """Return a collection as it is shown."""
+def collection_reply(snapshot: Snapshot, row: CollectionRow) -> CollectionReply:
+    """Return a collection as JSON."""
     fields = fields_of(snapshot, row.pk)
     space, waiting, failed = _state(snapshot, row.pk)
     source = (
@@ -352,14 +355,14 @@ def shown(snapshot: Snapshot, row: CollectionRow) -> CollectionReply:
 
 
 def features(snapshot: Snapshot, row: CollectionRow) -> Features:
-    """Return what a collection can be searched by."""
+    """Return the vectors by which a collection can be searched."""
     table = schema.space
-    spaces = snapshot.rows(select(table).where(in_force(table, row.pk)))
-    found = []
+    spaces = snapshot.rows(select(table).where(is_current_space(table, row.pk)))
+    replies = []
     for space in spaces:
         extractor = _extractor(row, space.name)
         uri = f"lookalike://{extractor.feature_extractor_name}@{extractor.version}/embedding"
-        found.append(
+        replies.append(
             FeatureReply(
                 feature_uri=uri,
                 feature_address=uri,
@@ -372,12 +375,12 @@ def features(snapshot: Snapshot, row: CollectionRow) -> Features:
                 ),
             )
         )
-    return Features(features=found)
+    return Features(features=replies)
 
 
 def _state(snapshot: Snapshot, pk: int) -> tuple[str | None, int, int]:
-    """Return the space of a collection, and how many objects wait and have failed."""
-    spaces = snapshot.rows(select(schema.space.c.name).where(in_force(schema.space, pk)))
+    """Return a collection's embedding space, and its numbers of pending and failed objects."""
+    spaces = snapshot.rows(select(schema.space.c.name).where(is_current_space(schema.space, pk)))
     table = schema.extraction
     counts = select(table.c.status, func.count().label("n")).where(table.c.collection_pk == pk)
     by_status = {row.status: row.n for row in snapshot.rows(counts.group_by(table.c.status))}
@@ -404,27 +407,20 @@ def _extractor(row: CollectionRow, space: str | None) -> ExtractorReply:
 def _field_reply(snapshot: Snapshot, one: FieldRow) -> FieldReply:
     rule = one.taxonomy
     calibrates = rule.confidence_threshold is None
-    return FieldReply(
+    return FieldReply.of(
+        rule,
         field=one.name,
         mode="unified" if one.pk == one.reference_field_pk else "separate",
         reference_collection_id=collection_id(rule.reference),
-        reference_field=rule.reference_field,
         policy=one.policy,
-        confidence_threshold=rule.confidence_threshold,
         target_precision=rule.target_precision if calibrates else None,
         limit=one.limit,
-        top_k=rule.top_k,
-        enrich=list(rule.enrich),
         exclusive=rule.exclusive or None,
-        low_quality=rule.low_quality,
-        hierarchical=rule.hierarchical,
-        closed_set=rule.closed_set,
         labels=shown_labels(snapshot, one.pk),
-        version=rule.version,
         taxonomy_id=Kind.TAXONOMY.prefix + rule.taxonomy if rule.taxonomy else None,
     )
 
 
 def collection_id(name: str) -> str:
-    """Return the id that is made of a name."""
+    """Return the id of a collection, which contains its name."""
     return Kind.COLLECTION.prefix + name

@@ -1,4 +1,4 @@
-"""Collections over HTTP."""
+"""Collection routes: create, list, read, change, copy and delete; extract or decide again."""
 
 from __future__ import annotations
 
@@ -24,12 +24,18 @@ from lookalike.catalog.resources import (
 from lookalike.catalog.tasks import TaskKind
 from lookalike.catalog.vocabulary import NOT_GIVEN, LabelSet
 from lookalike.errors import BadInput, Conflict
-from lookalike.library.create import CollectionPlan, let_vote, make_collection, make_fields, making
+from lookalike.library.create import (
+    CollectionPlan,
+    add_reference_fields,
+    make_collection,
+    make_fields,
+    making,
+)
 from lookalike.library.declared_labels import declared_in
 from lookalike.library.remove import remove_collections
 from lookalike.model import Status, Taxonomy
-from lookalike.server.context import Asked, Here
-from lookalike.server.listing import Search, resources_chosen
+from lookalike.server.context import Context, Here, changed_about
+from lookalike.server.listing import Search, select_resources
 from lookalike.server.routes.collection_shapes import (
     Applied,
     ApplyTaxonomy,
@@ -44,8 +50,8 @@ from lookalike.server.routes.collection_shapes import (
     Triggered,
     check_source,
     collection_id,
+    collection_reply,
     features,
-    shown,
 )
 from lookalike.server.routes.taxonomy_shapes import (
     INLINE,
@@ -67,46 +73,46 @@ router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=J
 def create_collection(
     body: NewCollection, here: Here, idempotency_key: IdempotencyKey = ""
 ) -> CollectionReply:
-    """Make a collection. What its buckets hold already is extracted and decided by itself."""
+    """Create a collection. A worker extracts and decides the objects that its buckets have."""
     check_source(body.source)
     plan = _plan(body)
     if idempotency_key:
         with here.runtime.store.read() as snapshot:
             known = find(snapshot, here.namespace, Kind.COLLECTION, body.collection_name)
             if known is not None and known.spec.get("about") == plan.about:
-                return shown(snapshot, collection_from(known))
+                return collection_reply(snapshot, collection_from(known))
     inline, given = rules_in(here, body.collection_name, body.taxonomy, body.taxonomy_applications)
     rules = [rule for rule, _ in given]
     _check_new(here, plan, rules)
-    let_vote(here.runtime, here.namespace, rules, body.collection_name)
-    with making(here.runtime, recorded=any(said.is_given for _, said in given)) as begun:
-        passed, references = _passing(plan, rules), [rule.reference for rule in rules]
-        row = make_collection(here.runtime, begun[0], here.namespace, passed, references)
+    add_reference_fields(here.runtime, here.namespace, rules, body.collection_name)
+    with making(here.runtime, recorded=any(labels.is_given for _, labels in given)) as begun:
+        full, references = _with_enriched(plan, rules), [rule.reference for rule in rules]
+        row = make_collection(here.runtime, begun[0], here.namespace, full, references)
         make_fields(here.runtime, begun, here.namespace, row, given)
         if inline is not None:
             make_taxonomy(here, begun[0], row, *inline)
-    here.context.worker.wake()
+    here.server.worker.wake()
     with here.runtime.store.read() as snapshot:
-        return shown(snapshot, row)
+        return collection_reply(snapshot, row)
 
 
 @router.post("/list")
 def list_collections(
     here: Here, paged: Pages, body: ListBody | None = None, search: Search = None
 ) -> Collections:
-    """List collections: by filters or a text in their name, id or description; sorted."""
+    """List collections that fit filters or a text in name, id or description; sorted."""
     with here.runtime.store.read() as snapshot:
         found = listed(snapshot, here.namespace, Kind.COLLECTION)
-        found = resources_chosen(found, Kind.COLLECTION, body, search)
+        found = select_resources(found, Kind.COLLECTION, body, search)
         rows = [collection_from(row) for row in found]
         page, pagination = paged.of(body).of_list(rows, lambda row: row.pk)
-        results = [shown(snapshot, row) for row in page]
+        results = [collection_reply(snapshot, row) for row in page]
     return Collections(results=results, total_count=len(rows), pagination=pagination)
 
 
 @router.get("")
 def list_collections_get(here: Here, paged: Pages, search: Search = None) -> Collections:
-    """List collections, those with a text in their name, id or description."""
+    """List collections; with `search`, those with a text in name, id or description."""
     return list_collections(here, paged, None, search)
 
 
@@ -114,21 +120,21 @@ def list_collections_get(here: Here, paged: Pages, search: Search = None) -> Col
 def get_collection(collection: str, here: Here) -> CollectionReply:
     """Return a collection by its name or id."""
     with here.runtime.store.read() as snapshot:
-        return shown(snapshot, here.row(snapshot, collection))
+        return collection_reply(snapshot, here.row(snapshot, collection))
 
 
 @router.get("/{collection}/features")
 def describe_features(collection: str, here: Here) -> Features:
-    """Return what a collection can be searched by, and what searches call it."""
+    """Return the vectors by which a collection can be searched, with their names for searches."""
     with here.runtime.store.read() as snapshot:
         return features(snapshot, here.row(snapshot, collection))
 
 
 @router.patch("/{collection}")
 def change_collection(collection: str, body: CollectionChange, here: Here) -> CollectionReply:
-    """Change what a collection says of itself; attach a taxonomy, or let one follow another rule.
+    """Change a collection's description or metadata; attach a taxonomy, or change its policy.
 
-    A changed rule decides everything again, as a run that can be undone.
+    A changed policy decides all documents again, in an operation that can be undone.
     """
     with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, collection)
@@ -138,13 +144,9 @@ def change_collection(collection: str, body: CollectionChange, here: Here) -> Co
         apply(here, row, one)
     if body.description is not None or body.metadata is not None:
         with here.runtime.store.write() as txn:
-            known = resource(txn, row.pk)
-            about = dict(known.spec.get("about") or {})
-            if body.description is not None:
-                about["description"] = body.description
-            if body.metadata is not None:
-                about["metadata"] = body.metadata
-            change(txn, row.pk, {**known.spec, "about": about})
+            spec = resource(txn, row.pk).spec
+            about = changed_about(spec.get("about"), body.description, body.metadata)
+            change(txn, row.pk, {**spec, "about": about})
     return get_collection(row.name, here)
 
 
@@ -153,7 +155,7 @@ def delete_collection(collection: str, here: Here) -> Deleted:
     """Remove a collection with its documents and labels; its bucket and objects stay."""
     with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, collection)
-        made = [
+        inline = [
             one.pk
             for one in listed(snapshot, here.namespace, Kind.TAXONOMY)
             if (one.spec.get("about") or {}).get(INLINE) == row.name
@@ -161,13 +163,13 @@ def delete_collection(collection: str, here: Here) -> Deleted:
     remove_collections(here.runtime, [row.pk])
     table = schema.resource
     with here.runtime.store.write() as txn:
-        txn.execute(table.delete().where(table.c.pk.in_(made)))
+        txn.execute(table.delete().where(table.c.pk.in_(inline)))
     return Deleted(message=f"removed the collection {row.name}")
 
 
 @router.post("/{collection}/clone")
 def clone_collection(collection: str, body: CloneCollection, here: Here) -> ClonedCollection:
-    """Make a collection like another one: the same source, extractor and rules, no labels."""
+    """Create a copy of a collection: same source, extractor and policies, without labels."""
     with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, collection)
         rules = [
@@ -175,9 +177,7 @@ def clone_collection(collection: str, body: CloneCollection, here: Here) -> Clon
         ]
         source = None if row.source_pk is None else resource(snapshot, row.source_pk).name
         buckets = tuple(resource(snapshot, pk).name for pk in row.bucket_pks)
-    about = dict(row.about)
-    about |= {"description": body.description} if body.description is not None else {}
-    about |= {"metadata": body.metadata} if body.metadata is not None else {}
+    about = changed_about(row.about, body.description, body.metadata)
     plan = CollectionPlan(
         body.collection_name,
         buckets,
@@ -188,21 +188,21 @@ def clone_collection(collection: str, body: CloneCollection, here: Here) -> Clon
         row.passthrough,
         about,
     )
-    with making(here.runtime, recorded=any(said.is_given for _, said in rules)) as begun:
+    with making(here.runtime, recorded=any(labels.is_given for _, labels in rules)) as begun:
         made = make_collection(here.runtime, begun[0], here.namespace, plan)
         make_fields(here.runtime, begun, here.namespace, made, rules)
-    here.context.worker.wake()
+    here.server.worker.wake()
     with here.runtime.store.read() as snapshot:
-        reply = shown(snapshot, made)
+        reply = collection_reply(snapshot, made)
     return ClonedCollection(collection=reply, source_collection_id=collection_id(row.name))
 
 
 @router.post("/{collection}/trigger", status_code=202)
 def trigger_collection(collection: str, here: Here, body: Trigger | None = None) -> Triggered:
-    """Extract what waits, and again what has failed; with `force` the objects that are named."""
+    """Extract pending and failed objects; with `force` or `replace` also the `object_ids`."""
     body = body or Trigger()
     if body.source_filters:
-        raise BadInput("source_filters are not known here; name objects by object_ids")
+        raise BadInput("source_filters are not supported; name objects by object_ids")
     with here.runtime.store.write() as txn:
         row = here.row(txn, collection)
         table = schema.extraction
@@ -213,16 +213,16 @@ def trigger_collection(collection: str, here: Here, body: Trigger | None = None)
             pks = objects_named(txn, row.bucket_pks, body.object_ids)
             mark_pending(txn, row.pk, dict.fromkeys(pks))
         task = ask(here, txn, row, TaskKind.EXTRACT, {})
-    here.context.worker.wake()
-    message = f"what waits in {row.name} is extracted and decided"
+    here.server.worker.wake()
+    message = f"extracting and deciding the pending objects of {row.name}"
     return Triggered(task_id=task, collection_id=collection_id(row.name), message=message)
 
 
 @router.post("/{collection}/apply-taxonomy")
 def apply_taxonomy(collection: str, body: ApplyTaxonomy, here: Here) -> Applied:
-    """Decide all documents again by the newest version of a taxonomy, attached if it is not yet."""
+    """Decide all documents by a taxonomy's newest version; attach it if it is not attached yet."""
     if body.scroll_filters:
-        raise BadInput("scroll_filters are not known here: a run decides the whole collection")
+        raise BadInput("scroll_filters are not supported: a run decides the whole collection")
     with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, collection)
     task, name = apply(here, row, Application.model_validate({"taxonomy_id": body.taxonomy_id}))
@@ -237,20 +237,20 @@ def apply_taxonomy(collection: str, body: ApplyTaxonomy, here: Here) -> Applied:
 def _cloned(
     snapshot: Snapshot, row: CollectionRow, field: FieldRow, name: str
 ) -> tuple[Taxonomy, LabelSet]:
-    """Return the rule of a field of a clone with that name; a closed set keeps its labels."""
+    """Return a field's policy and labels for the copy `name`; a closed set keeps its labels."""
     rule = replace(field.taxonomy, version=1, closed_set=False)
-    said = declared_in(snapshot, field) if field.taxonomy.closed_set else NOT_GIVEN
-    return (replace(rule, reference=name) if rule.reference == row.name else rule), said
+    labels = declared_in(snapshot, field) if field.taxonomy.closed_set else NOT_GIVEN
+    return (replace(rule, reference=name) if rule.reference == row.name else rule), labels
 
 
 def _plan(body: NewCollection) -> CollectionPlan:
     extractor, source = body.feature_extractor, body.source
     buckets = source.bucket_ids or ([source.bucket_id] if source.bucket_id else [])
-    over = None
+    collection = None
     if source.type == "collection":
-        over = next(iter(source.collection_ids or ()), source.collection_id)
-        if over is None:
-            raise BadInput("say which collection: source.collection_id")
+        collection = next(iter(source.collection_ids or ()), source.collection_id)
+        if collection is None:
+            raise BadInput("name the source collection: source.collection_id")
     about = {
         "description": body.description,
         "metadata": body.metadata or {},
@@ -259,7 +259,7 @@ def _plan(body: NewCollection) -> CollectionPlan:
     return CollectionPlan(
         body.collection_name,
         tuple(buckets),
-        over,
+        collection,
         extractor.feature_extractor_name,
         extractor.options,
         extractor.inputs,
@@ -268,17 +268,17 @@ def _plan(body: NewCollection) -> CollectionPlan:
     )
 
 
-def _check_new(here: Asked, plan: CollectionPlan, rules: Sequence[Taxonomy]) -> None:
-    """Raise for what making the collection would raise, before a curated one is changed for it."""
+def _check_new(here: Context, plan: CollectionPlan, rules: Sequence[Taxonomy]) -> None:
+    """Raise the errors of creating the collection before its reference collections are changed."""
     with here.runtime.store.read() as snapshot:
         if find(snapshot, here.namespace, Kind.COLLECTION, plan.name) is not None:
             raise Conflict(f"there is a collection {plan.name!r} already; choose another name")
         for name in plan.buckets:
             bucket = named(snapshot, here.namespace, Kind.BUCKET, name)
             _check_inputs(plan, bucket)
-    twice = [rule.field for rule in rules]
-    if len(set(twice)) < len(twice):
-        raise BadInput(f"two taxonomies fill the same field of {plan.name!r}: {sorted(twice)}")
+    fields = [rule.field for rule in rules]
+    if len(set(fields)) < len(fields):
+        raise BadInput(f"two taxonomies fill the same field of {plan.name!r}: {sorted(fields)}")
 
 
 def _check_inputs(plan: CollectionPlan, bucket: Any) -> None:
@@ -286,13 +286,13 @@ def _check_inputs(plan: CollectionPlan, bucket: Any) -> None:
     for key, path in plan.inputs.items():
         if known and path.partition(".")[0] not in known:
             raise BadInput(
-                f"the input {key!r} is mapped to {path!r}, which the bucket {bucket.name!r} has "
-                f"not (known: {', '.join(sorted(known))})"
+                f"the input {key!r} is mapped to {path!r}, but the bucket {bucket.name!r} has no "
+                f"such property (known: {', '.join(sorted(known))})"
             )
 
 
-def _passing(plan: CollectionPlan, rules: Sequence[Taxonomy]) -> CollectionPlan:
-    """Let documents keep what the matched reference gives to others."""
+def _with_enriched(plan: CollectionPlan, rules: Sequence[Taxonomy]) -> CollectionPlan:
+    """Return the plan with the fields that references give to matched documents passed through."""
     if plan.passthrough is None:
         return plan
     copied = {name: name for rule in rules for name in rule.enrich}

@@ -1,4 +1,4 @@
-"""Many documents at once over HTTP: changed in one operation, or erased."""
+"""Batch routes of documents: change many in one operation, or erase them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lookalike.catalog.reader import pks_of
 from lookalike.catalog.resources import CollectionRow
 from lookalike.errors import BadInput, NotFound
 from lookalike.library.collection.collection import Collection
-from lookalike.server.context import Asked, Here
+from lookalike.server.context import Context, Here
 from lookalike.server.replies import changed_reply
 from lookalike.server.routes.documents import ids_fitting
 from lookalike.server.shapes import Body, IdempotencyKey, JsonRoute, Reply
@@ -27,7 +27,7 @@ MAX_CHANGES = 10_000
 
 
 class OneChange(Body):
-    """A document of many, and what shall change; `label` is that of the first label field."""
+    """A document of a batch with its new values; `label` is that of the first label field."""
 
     document_id: str
     update_data: dict[str, Any] | None = None
@@ -35,16 +35,16 @@ class OneChange(Body):
     base_revision: int | None = None
 
     def changes(self) -> dict[str, Any]:
-        """Return what shall change, wherever it is said."""
+        """Return the new values, from whichever key has them."""
         given = dict(self.update_data or {})
         inner = given.pop("metadata", None) or {}
         if not isinstance(inner, Mapping):
-            raise BadInput(f"the metadata of {self.document_id!r} are no object")
+            raise BadInput(f"the metadata of {self.document_id!r} must be an object")
         return {**given, **inner, **(self.metadata or {})}
 
 
 class DocumentChanges(Body):
-    """Changes of documents: each by its id, or the same `update_data` for all of a filter."""
+    """Changes of documents: one per id, or the same `update_data` for all that fit filters."""
 
     updates: list[OneChange] | None = Field(default=None, max_length=MAX_CHANGES)
     filters: Any = None
@@ -52,7 +52,7 @@ class DocumentChanges(Body):
 
 
 class ChangeResult(Reply):
-    """What became of one change."""
+    """The result of one change."""
 
     document_id: str
     success: bool
@@ -60,7 +60,7 @@ class ChangeResult(Reply):
 
 
 class ChangesReply(Reply):
-    """What became of changes; they are one operation, which can be undone."""
+    """The results of changes; they are one operation, which can be undone."""
 
     updated_count: int
     failed_count: int
@@ -69,14 +69,14 @@ class ChangesReply(Reply):
 
 
 class BulkChange(Body):
-    """The same `update_data` for all documents that filters choose; without filters, for all."""
+    """The same `update_data` for all documents that fit filters; without filters, for all."""
 
     filters: Any = None
     update_data: dict[str, Any]
 
 
 class Erasure(Body):
-    """Which documents shall be erased: by their ids, or by filters."""
+    """The documents to erase, by their ids or by filters."""
 
     idle: ClassVar = frozenset({"reason"})
     document_ids: list[str] | None = Field(default=None, min_length=1, max_length=MAX_CHANGES)
@@ -84,7 +84,7 @@ class Erasure(Body):
 
 
 class ErasedReply(Reply):
-    """What became of documents that were to be erased."""
+    """The results of erasing documents."""
 
     deleted_count: int
     failed_count: int
@@ -96,7 +96,7 @@ class ErasedReply(Reply):
 def change_documents(
     collection: str, body: DocumentChanges, here: Here, idempotency_key: IdempotencyKey = ""
 ) -> ChangesReply:
-    """Change metadata of many documents in one operation; in label fields they are labels."""
+    """Change the metadata of many documents in one operation; values of label fields are labels."""
     verbs = here.collection(collection)
     updates, failed = _updates(here, verbs, body)
     revisions = {
@@ -117,18 +117,18 @@ def change_documents(
 def change_all_documents(
     collection: str, body: BulkChange, here: Here, idempotency_key: IdempotencyKey = ""
 ) -> ChangesReply:
-    """Change metadata of all documents that filters choose, in one operation."""
+    """Change the metadata of all documents that fit filters, in one operation."""
     changes = DocumentChanges(filters=body.filters, update_data=body.update_data)
     return change_documents(collection, changes, here, idempotency_key)
 
 
 @router.delete("/batch")
 def delete_documents(collection: str, body: Erasure, here: Here) -> ErasedReply:
-    """Erase documents with their objects, labels, vectors and copies, for good."""
+    """Erase documents with their objects, labels, vectors and copies. This cannot be undone."""
     verbs = here.collection(collection)
     with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, verbs.name)
-        ids, failed = _doomed(snapshot, row, body)
+        ids, failed = _to_erase(snapshot, row, body)
     if ids:
         verbs.forget(ids)
     return ErasedReply(
@@ -147,11 +147,11 @@ def _results(done: Iterable[str], failed: Mapping[str, str]) -> list[ChangeResul
 
 
 def _updates(
-    here: Asked, verbs: Collection, body: DocumentChanges
+    here: Context, verbs: Collection, body: DocumentChanges
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """Return what shall change by document id, and why the rest cannot."""
+    """Return the new values by document id, and the errors of the other documents."""
     if (body.updates is None) == (body.update_data is None):
-        raise BadInput("give updates, or update_data with filters")
+        raise BadInput("give either updates, or update_data with filters")
     with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, verbs.name)
         if body.updates is None:
@@ -162,22 +162,23 @@ def _updates(
         return {one.document_id: one.changes() for one in given}, failed
 
 
-def _doomed(
+def _to_erase(
     snapshot: Snapshot, row: CollectionRow, body: Erasure
 ) -> tuple[list[str], dict[str, str]]:
+    """Return the ids of the documents to erase, and the errors of the other documents."""
     if (body.document_ids is None) == (body.filters is None):
-        raise BadInput("say which documents: by document_ids, or by filters")
+        raise BadInput("name the documents by either document_ids or filters")
     if body.document_ids is not None:
         return _known(snapshot, row, body.document_ids)
     if parse(body.filters) == EVERYTHING:
-        raise BadInput("these filters choose all documents; delete the collection instead")
+        raise BadInput("these filters fit all documents; delete the collection instead")
     return ids_fitting(snapshot, row, body.filters, MAX_CHANGES), {}
 
 
 def _known(
     snapshot: Snapshot, row: CollectionRow, ids: Iterable[str]
 ) -> tuple[list[str], dict[str, str]]:
-    """Return the documents that are there, and why the others are not."""
+    """Return the ids of the documents that exist, and the errors of the others."""
     wanted = list(dict.fromkeys(ids))
     try:
         return list(pks_of(snapshot, row, wanted)), {}

@@ -1,9 +1,9 @@
-"""Documents over HTTP: lists by filters, single ones, and labels as changes of metadata."""
+"""Document routes: list with filters, read, change and delete. A label is a metadata change."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query, Response
 from pydantic import ConfigDict, Field
@@ -20,12 +20,12 @@ from lookalike.catalog.filters import (
     kind_of,
     parse,
 )
-from lookalike.catalog.pages import Selecting, Sort
+from lookalike.catalog.pages import Page, Selecting, Sort
 from lookalike.catalog.reader import Reader, fields_of, ids_of, pks_of
 from lookalike.catalog.resources import CollectionRow, Kind, resource
 from lookalike.errors import BadInput, Stale
 from lookalike.model import Document
-from lookalike.server.context import Asked, Here, Then
+from lookalike.server.context import AsOf, Context, Here
 from lookalike.server.listing import Search, searched
 from lookalike.server.replies import (
     DocumentBlob,
@@ -57,33 +57,35 @@ from lookalike.stores.base import Snapshot
 # --- field selection and grouping ----------------------------------------------------------------
 
 MAX_FIELDS = 100
+_Whole = TypeVar("_Whole", bound=Reply)
+_Part = TypeVar("_Part", bound=Reply)
 
 
 class PickingBody(ListBody):
-    """What a list is asked for: of each row only the fields of `select`, if that is given."""
+    """A list body that can name the fields to return, in `select`; by default all."""
 
     select: list[str] | None = Field(default=None, max_length=MAX_FIELDS)
 
 
 class GroupedBy(Body):
-    """The field that documents are grouped by."""
+    """The field by which to group documents."""
 
     field: str
 
 
 class DocumentListBody(PickingBody):
-    """What a list of documents is asked for; with `group_by` they come in groups."""
+    """The body of a list of documents; with `group_by` the reply has groups."""
 
     group_by: str | GroupedBy | None = None
 
     @property
     def grouped_by(self) -> str | None:
-        """Return the field that documents are grouped by."""
+        """Return the name of the field to group by."""
         return self.group_by.field if isinstance(self.group_by, GroupedBy) else self.group_by
 
 
 class PickedDocument(Reply):
-    """A document in part: the fields that were asked for."""
+    """The selected fields of a document."""
 
     model_config = ConfigDict(extra="allow")
     document_id: str
@@ -91,64 +93,69 @@ class PickedDocument(Reply):
 
 
 class PickedObject(Reply):
-    """An object in part: the fields that were asked for."""
+    """The selected fields of an object."""
 
     model_config = ConfigDict(extra="allow")
     object_id: str
     bucket_id: str
 
 
-def picked(replies: Sequence[Reply], fields: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yield what replies say in some fields, by dotted paths; unknown ones are left out.
+def picked(
+    replies: list[_Whole], fields: Sequence[str] | None, part: type[_Part]
+) -> list[_Whole] | list[_Part]:
+    """Return replies, or of each one the `part` with some fields, given as dotted paths.
 
-    What is no field of the reply itself is one of its metadata.
+    A name that is no field of the reply itself is looked up in its metadata, or left out.
     """
-    paths = [check_field(name).split(".") for name in fields]
+    if fields is None:
+        return replies
+    paths = [check_field(name).split(".") for name in (*part.model_fields, *fields)]
+    parts = []
     for reply in replies:
-        said = reply.model_dump(mode="json")
-        part: dict[str, Any] = {}
+        whole = reply.model_dump(mode="json")
+        values: dict[str, Any] = {}
         for path in paths:
-            _copy(said, part, path if path[0] in said else ["metadata", *path])
-        yield part
+            _copy(whole, values, path if path[0] in whole else ["metadata", *path])
+        parts.append(part(**values))
+    return parts
 
 
-def tells_matches(fields: Sequence[str]) -> bool:
+def needs_matches(fields: Sequence[str]) -> bool:
     """Return whether one of the fields of a document holds the nearest references."""
-    places = [name.split(".") for name in fields]
+    paths = [name.split(".") for name in fields]
     return any(
-        place[0] == "taxonomy_match"
-        or (place[0] == "labels" and (len(place) < 3 or place[2] == "match"))
-        for place in places
+        path[0] == "taxonomy_match"
+        or (path[0] == "labels" and (len(path) < 3 or path[2] == "match"))
+        for path in paths
     )
 
 
 def groups_of(selecting: Selecting, field: str, tree: Filter) -> list[tuple[Any, Filter, int]]:
-    """Return the values of a field, what chooses the rows of each, and how many those are.
+    """Return each value of a field with the filter for its group and the group's size.
 
     The largest group comes first. Raises BadInput for a field with lists or objects as values.
     """
     groups = []
     for value, count in distribution(selecting, check_field(field), tree):
         if value is not None and kind_of(value) is None:
-            raise BadInput(f"{field!r} has lists or objects as values, which make no groups")
+            raise BadInput(f"{field!r} has lists or objects as values; group by another field")
         groups.append((value, every([tree, Condition(field, Operator.EQ, value)]), count))
     return groups
 
 
-def shown_of_each(groups: int) -> int:
-    """Return how many rows of each group a page of some groups shows, so that it ends somewhere."""
+def rows_per_group(groups: int) -> int:
+    """Return how many rows of each group a page shows, so that the page stays bounded."""
     return max(1, MAX_PAGE // max(1, groups))
 
 
-def _copy(source: Mapping[str, Any], part: dict[str, Any], parts: Sequence[str]) -> None:
-    first, rest = parts[0], parts[1:]
+def _copy(source: Mapping[str, Any], target: dict[str, Any], path: Sequence[str]) -> None:
+    first, rest = path[0], path[1:]
     if first not in source:
         return
     if not rest:
-        part[first] = source[first]
+        target[first] = source[first]
     elif isinstance(source[first], Mapping):
-        inner = part.setdefault(first, {})
-        _copy(source[first], inner, rest)
+        _copy(source[first], target.setdefault(first, {}), rest)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -159,7 +166,7 @@ router = APIRouter(
 
 
 class DocumentGroup(Reply):
-    """Documents with the same value in a field: the first of them, and how many there are."""
+    """Documents with the same value in a field: the first of them, and the count of all."""
 
     group_key: Any
     count: int
@@ -167,9 +174,9 @@ class DocumentGroup(Reply):
 
 
 class Documents(Reply):
-    """A page of documents; the count is null beyond 10,000, unless `include_total` asks for it.
+    """A page of documents; the count is null above 10,000 unless `include_total` is set.
 
-    With `group_by` there are `groups` instead of `results`, the largest first, a page of them.
+    With `group_by` the page has `groups` instead of `results`, the largest first.
     """
 
     results: list[DocumentReply] | list[PickedDocument]
@@ -181,11 +188,11 @@ class Documents(Reply):
 
 
 class DocumentChange(OpenBody):
-    """Metadata to be changed; in a label field a person's label, or null to take it back."""
+    """New values of metadata; in a label field a person's label, or null to take it back."""
 
 
 class WaitingReply(Reply):
-    """A document that waits for an answer; nothing that is said of it is shown."""
+    """A document that waits for an answer, without its labels and decisions."""
 
     document_id: str
     object_id: str
@@ -198,7 +205,7 @@ class WaitingReply(Reply):
 @router.post("/list")
 def list_documents(
     collection: str,
-    here: Then,
+    here: AsOf,
     paged: Pages,
     body: DocumentListBody | None = None,
     filters: str | None = None,
@@ -207,10 +214,10 @@ def list_documents(
     sort: str | None = None,
     return_presigned_urls: Presigned = False,
 ) -> Documents:
-    """List documents: by filters, sorted, in pages that stay in order whatever changes.
+    """List documents that fit filters, sorted; changes in between do not shift the next pages.
 
-    With `as_of` they are shown as they were at a version, an operation, an event or a time.
-    `search` finds a text in ids, file names, labels and the metadata that the schema names.
+    `as_of` lists them as they were at a version, an operation, an event or a time. `search` finds
+    a text in ids, file names, labels and the metadata that the schema names.
     """
     body = body or DocumentListBody()
     tree, order = parse(filters_in(filters, body)), sort_in(sort_by or sort, body)
@@ -221,19 +228,15 @@ def list_documents(
         selecting = selecting_in(snapshot, row)
         total = selecting.count(tree, at_most=page.count_at_most)
 
-        def show(pks: Sequence[int]) -> list[DocumentReply] | list[PickedDocument]:
-            matches = body.select is None or tells_matches(body.select)
-            found = shown(here, snapshot, row, pks, signed=signed, matches=matches)
-            return _in_part(found, body.select)
+        def read(pks: Sequence[int]) -> list[DocumentReply] | list[PickedDocument]:
+            matches = body.select is None or needs_matches(body.select)
+            found = document_replies(here, snapshot, row, pks, signed=signed, matches=matches)
+            return picked(found, body.select, PickedDocument)
 
         if body.grouped_by is not None:
-            return _in_groups(selecting, body.grouped_by, tree, order, page, total, show)
-        size, start = page.size or 1, page.start
-        if page.cursor or not start:
-            found = selecting.page(tree, order, limit=size, cursor=page.cursor)
-        else:
-            found = selecting.page_at(start, tree, order, limit=size)
-        results = show(found.pks)
+            return _in_groups(selecting, body.grouped_by, tree, order, page, total, read)
+        found = page_of(selecting, tree, order, page)
+        results = read(found.pks)
     return Documents(
         results=results,
         total_count=total,
@@ -245,7 +248,7 @@ def list_documents(
 @router.get("")
 def list_documents_get(
     collection: str,
-    here: Then,
+    here: AsOf,
     paged: Pages,
     filters: Annotated[str | None, Query(description="filters as JSON")] = None,
     search: Search = None,
@@ -253,7 +256,7 @@ def list_documents_get(
     sort: str | None = None,
     return_presigned_urls: Presigned = False,
 ) -> Documents:
-    """List documents: by filters, sorted, in pages that stay in order whatever changes."""
+    """List documents that fit filters, sorted; changes in between do not shift the next pages."""
     return list_documents(
         collection, here, paged, None, filters, search, sort_by, sort, return_presigned_urls
     )
@@ -263,7 +266,7 @@ def list_documents_get(
 def get_document(
     collection: str,
     document: str,
-    here: Then,
+    here: AsOf,
     response: Response,
     return_presigned_urls: Presigned = False,
 ) -> DocumentReply:
@@ -271,7 +274,7 @@ def get_document(
     with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, collection)
         pk = pks_of(snapshot, row, [document])[document]
-        found = shown(here, snapshot, row, [pk], signed=return_presigned_urls)[0]
+        found = document_replies(here, snapshot, row, [pk], signed=return_presigned_urls)[0]
     response.headers["etag"] = f'"{found.revision}"'
     return found
 
@@ -287,9 +290,9 @@ def change_document(
     if_match: IfMatch = "",
     idempotency_key: IdempotencyKey = "",
 ) -> DocumentReply:
-    """Change metadata of a document. In a label field it is a person's label, on it alone.
+    """Change the metadata of a document. A value of a label field is a person's label.
 
-    Every decision that this changes is made in the same transaction; `changed` tells what.
+    The same transaction updates every decision that depends on it; `changed` lists the changes.
     """
     revisions = {} if if_match in ("", "*") else {document: _revision(if_match)}
     changed = here.collection(collection).amend(
@@ -302,13 +305,13 @@ def change_document(
 
 @router.delete("/{document}")
 def delete_document(collection: str, document: str, here: Here) -> Deleted:
-    """Erase a document with its object, labels, vectors and copies, for good."""
+    """Erase a document with its object, labels, vectors and copies. This cannot be undone."""
     receipt = here.collection(collection).forget([document])
     return Deleted(message=f"erased {receipt.documents} documents and {receipt.labels} labels")
 
 
-def shown(
-    here: Asked,
+def document_replies(
+    here: Context,
     snapshot: Snapshot,
     row: CollectionRow,
     pks: Sequence[int],
@@ -316,7 +319,7 @@ def shown(
     signed: bool = False,
     matches: bool = True,
 ) -> list[DocumentReply]:
-    """Return documents as they are shown, in the order of `pks`; `matches` as in `Reader`."""
+    """Return documents as JSON, in the order of `pks`; see `Reader` for `matches`."""
     reader = Reader(snapshot, here.runtime.book, fields_of(snapshot, row.pk), matches)
     found = list(reader.documents_by_pk(row.name, list(pks)))
     buckets = buckets_of(snapshot, row, found)
@@ -324,7 +327,7 @@ def shown(
 
 
 def buckets_of(snapshot: Snapshot, row: CollectionRow, found: Sequence[Document]) -> dict[str, str]:
-    """Return the name of the bucket that each document has come from, by its id."""
+    """Return the name of the bucket that each document comes from, by document id."""
     names = {pk: str(resource(snapshot, pk).name) for pk in row.bucket_pks}
     if len(names) == 1:
         return dict.fromkeys((one.id for one in found), names[row.bucket_pk])
@@ -339,17 +342,25 @@ def buckets_of(snapshot: Snapshot, row: CollectionRow, found: Sequence[Document]
 
 
 def values_in(snapshot: Snapshot, row: CollectionRow) -> DocumentValues:
-    """Return what the names of fields mean in a collection."""
+    """Return the fields of a collection's documents, for filters and sorting."""
     return DocumentValues(row.pk, Kind.COLLECTION.prefix + row.name, fields_of(snapshot, row.pk))
 
 
 def selecting_in(snapshot: Snapshot, row: CollectionRow) -> Selecting:
-    """Return what selects documents of a collection."""
+    """Return the selection of a collection's documents, to which filters are applied."""
     return Selecting(snapshot, values_in(snapshot, row))
 
 
+def page_of(selecting: Selecting, tree: Filter, order: Sort, page: Paged) -> Page:
+    """Return the rows of a page, after its cursor or from its start."""
+    size, start = page.size or 1, page.start
+    if page.cursor or not start:
+        return selecting.page(tree, order, limit=size, cursor=page.cursor)
+    return selecting.page_at(start, tree, order, limit=size)
+
+
 def ids_fitting(snapshot: Snapshot, row: CollectionRow, filters: Any, at_most: int) -> list[str]:
-    """Return the ids of the documents that filters choose. Raises BadInput for too many."""
+    """Return the ids of the documents that fit filters. Raises BadInput for too many."""
     chunks = selecting_in(snapshot, row).pks(parse(filters), limit=at_most + 1)
     pks = [pk for chunk in chunks for pk in chunk]
     if len(pks) > at_most:
@@ -364,19 +375,18 @@ def _in_groups(
     order: Sort,
     page: Paged,
     total: int | None,
-    show: Callable[[Sequence[int]], list[DocumentReply] | list[PickedDocument]],
+    read: Callable[[Sequence[int]], list[DocumentReply] | list[PickedDocument]],
 ) -> Documents:
     numbered = list(enumerate(groups_of(selecting, field, tree)))
-    wanted, pagination = page.of_list(numbered, lambda one: one[0])
-    rows = [one for _, one in wanted]
-    most = shown_of_each(len(rows))
+    rows, pagination = page.of_list(numbered, lambda one: one[0])
+    limit = rows_per_group(len(rows))
     groups = [
         DocumentGroup(
             group_key=value,
             count=count,
-            documents=show(selecting.page(chosen, order, limit=most).pks),
+            documents=read(selecting.page(group, order, limit=limit).pks),
         )
-        for value, chosen, count in rows
+        for _, (value, group, count) in rows
     ]
     return Documents(
         results=[],
@@ -388,17 +398,8 @@ def _in_groups(
     )
 
 
-def _in_part(
-    replies: list[DocumentReply], fields: Sequence[str] | None
-) -> list[DocumentReply] | list[PickedDocument]:
-    if fields is None:
-        return replies
-    wanted = ("document_id", "collection_id", *fields)
-    return [PickedDocument(**one) for one in picked(replies, wanted)]
-
-
 def _texts(snapshot: Snapshot, row: CollectionRow) -> list[str]:
-    """Return the fields that a text is looked for in."""
+    """Return the fields that `search` looks in."""
     names = ["document_id", "object_id", "file_name"]
     names += [one.name for one in fields_of(snapshot, row.pk)]
     if row.passthrough is not None:
@@ -415,26 +416,17 @@ def _texts(snapshot: Snapshot, row: CollectionRow) -> list[str]:
 def _revision(if_match: str) -> int:
     given = whole_number(if_match.strip().removeprefix("W/").strip('"'))
     if not given:
-        raise Stale(f"If-Match is {if_match[:80]!r}: give the ETag that a GET answered")
+        raise Stale(f"If-Match is {if_match[:80]!r}: send the ETag that a GET returned")
     return given
 
 
-def waiting_replies(here: Asked, collection: str, ids: Sequence[str]) -> list[WaitingReply]:
-    """Return documents by their ids in that order, without anything that is said of them."""
+def waiting_replies(here: Context, collection: str, ids: Sequence[str]) -> list[WaitingReply]:
+    """Return documents in the order of `ids`, without their labels and decisions."""
     table = schema.document
     with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, collection)
         query = select(table.c.pk, table.c.id).where(table.c.collection_pk == row.pk)
         pks = {one.id: one.pk for one in snapshot.rows(query.where(table.c.id.in_(ids)))}
-        wanted = [pks[id] for id in ids if id in pks]
-        return [
-            WaitingReply(
-                document_id=one.document_id,
-                object_id=one.object_id,
-                part=one.part,
-                file_name=one.file_name,
-                document_blobs=one.document_blobs,
-                thumbnail_url=one.thumbnail_url,
-            )
-            for one in shown(here, snapshot, row, wanted, matches=False)
-        ]
+        existing = [pks[id] for id in ids if id in pks]
+        found = document_replies(here, snapshot, row, existing, matches=False)
+        return [WaitingReply.of(one) for one in found]

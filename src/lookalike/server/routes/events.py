@@ -1,4 +1,4 @@
-"""What changed, over HTTP: as a list since a revision, or told as it happens."""
+"""Change routes: the changes since a revision as a list, or as a stream of events."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from lookalike.catalog.resources import Kind
 from lookalike.errors import BadInput
 from lookalike.server.context import Here
-from lookalike.server.events import happened_since, newest_revision
+from lookalike.server.events import newest_revision, operations_since
 from lookalike.server.shapes import JsonRoute, Reply, whole_number
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot
@@ -24,7 +24,7 @@ router = APIRouter(prefix="/v1", tags=["events"], route_class=JsonRoute)
 _EVENTS: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "events"}
 }
-_MOST = 10_000
+_MAX_LIMIT = 10_000
 
 
 class OperationReply(Reply):
@@ -40,7 +40,7 @@ class OperationReply(Reply):
 
 
 class DocumentChanged(Reply):
-    """A document whose standing changed, and the revision of the last change."""
+    """A document whose label state changed, and the revision of the last change."""
 
     document_id: str
     collection_id: str
@@ -51,7 +51,7 @@ class DocumentChanged(Reply):
 
 
 class Changes(Reply):
-    """What changed since a revision; ask on with `revision` where `more` is true."""
+    """The changes since a revision; if `more` is true, send `revision` as the next `since`."""
 
     revision: int
     more: bool
@@ -62,16 +62,16 @@ class Changes(Reply):
 @router.get("/changes")
 def changes(
     here: Here,
-    since: Annotated[int, Query(ge=0, le=2**62, description="a revision that was seen")] = 0,
-    limit: Annotated[int, Query(ge=1, le=_MOST)] = 1000,
+    since: Annotated[int, Query(ge=0, le=2**62, description="the last revision you have")] = 0,
+    limit: Annotated[int, Query(ge=1, le=_MAX_LIMIT)] = 1000,
 ) -> Changes:
-    """Return operations after a revision, and the documents that now stand otherwise.
+    """Return operations after a revision, and the documents whose label states changed.
 
-    A revision is told as a whole, so there may be more than `limit`.
+    The reply never splits a revision, so it may have more than `limit` documents.
     """
     with here.runtime.store.read() as snapshot:
         fields = _fields(snapshot, here.namespace)
-        operations = happened_since(snapshot, here.namespace, since, limit=limit)
+        operations = operations_since(snapshot, here.namespace, since, limit=limit)
         newest = newest_revision(snapshot)
         until = newest if len(operations) < limit else operations[-1].revision
         until = min(until, _until(snapshot, [one.pk for one in fields], since, limit, newest))
@@ -79,19 +79,7 @@ def changes(
     return Changes(
         revision=until,
         more=until < newest,
-        operations=[
-            OperationReply(
-                revision=one.revision,
-                operation=one.operation,
-                kind=one.kind,
-                collection_id=one.collection_id,
-                actor=one.actor,
-                at=one.at,
-                changed=one.changed,
-            )
-            for one in operations
-            if one.revision <= until
-        ],
+        operations=[OperationReply.of(one) for one in operations if one.revision <= until],
         documents=sorted(documents, key=lambda one: one.revision),
     )
 
@@ -103,18 +91,18 @@ async def events(
     last_event_id: Annotated[str, Header(alias="Last-Event-ID")] = "",
     since: Annotated[int | None, Query(ge=0, le=2**62)] = None,
 ) -> StreamingResponse:
-    """Tell what happens, as server-sent events; `Last-Event-ID` resumes where one left off."""
+    """Stream operations as server-sent events; `Last-Event-ID` resumes a stream."""
     if last_event_id:
         since = whole_number(last_event_id)
         if since is None:
             raise BadInput(f"Last-Event-ID is {last_event_id[:80]!r}; send the id of an event")
-    stream = here.context.hub.listen(here.namespace, since, request.is_disconnected)
+    stream = here.server.hub.listen(here.namespace, since, request.is_disconnected)
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
     return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
 
 def _fields(snapshot: Snapshot, namespace: str) -> Sequence[Any]:
-    """Return the label fields of a namespace, with the names of their collections."""
+    """Return the label fields of a namespace, with the names of their collections (`home`)."""
     field, resource = schema.field, schema.resource
     query = select(field.c.pk, field.c.name, resource.c.name.label("home"))
     joined = query.join(resource, resource.c.pk == field.c.collection_pk)
@@ -124,13 +112,13 @@ def _fields(snapshot: Snapshot, namespace: str) -> Sequence[Any]:
 def _until(
     snapshot: Snapshot, field_pks: Sequence[int], since: int, limit: int, newest: int
 ) -> int:
-    """Return up to which revision there are at most `limit` documents, or one revision."""
+    """Return the last revision up to which at most `limit` documents changed, at least the next."""
     table = schema.standing
     counts: Counter[int] = Counter()
     for pk in field_pks:
         query = select(table.c.revision, func.count().label("n"))
-        here = (table.c.field_pk == pk) & (table.c.revision > since)
-        grouped = query.where(here).group_by(table.c.revision).order_by(table.c.revision)
+        later = (table.c.field_pk == pk) & (table.c.revision > since)
+        grouped = query.where(later).group_by(table.c.revision).order_by(table.c.revision)
         counts.update({row.revision: row.n for row in snapshot.rows(grouped.limit(limit + 1))})
     total, until = 0, newest
     for revision in sorted(counts):

@@ -1,4 +1,4 @@
-"""Exports over HTTP: a collection as a file, behind an address that needs no key for a while."""
+"""Export routes: write a collection to a file, and download it from a signed URL."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from ulid import ULID
 from lookalike.catalog.fields import placed, space_of
 from lookalike.catalog.filters import parse
 from lookalike.errors import NotFound
-from lookalike.server.context import Asked, Here, Then
+from lookalike.server.context import AsOf, Context, Here
 from lookalike.server.routes.collection_shapes import ExportBody, Exported
-from lookalike.server.routes.documents import selecting_in, shown
+from lookalike.server.routes.documents import document_replies, selecting_in
 from lookalike.server.shapes import JsonRoute
 
 router = APIRouter(prefix="/v1", tags=["exports"], route_class=JsonRoute)
@@ -48,7 +48,7 @@ _FILE: dict[int | str, dict[str, Any]] = {
 
 
 class _WholeFile(FileResponse):
-    """A file, all of it: a wish for a part is passed over, and so never refused."""
+    """A file response that ignores `Range` headers, so it is always the whole file."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.headers["accept-ranges"] = "none"
@@ -57,15 +57,15 @@ class _WholeFile(FileResponse):
 
 
 @router.post("/collections/{collection}/export")
-def export_collection(collection: str, here: Then, body: ExportBody | None = None) -> Exported:
-    """Write documents to a file: labels with origin, confidence, margin and what caused them."""
+def export_collection(collection: str, here: AsOf, body: ExportBody | None = None) -> Exported:
+    """Write documents to a file: labels with origin, confidence, margin and references."""
     body = body or ExportBody.model_validate({})
     folder = _folder(here)
     _sweep(folder, here.runtime.clock())
     name = f"{ULID()}.{body.format}"
     draft = folder / f"{name}.draft"
     with draft.open("w", encoding="utf-8", newline="") as file:
-        count = _written(file, body.format, _rows(here, collection, body))
+        count = _write(file, body.format, _rows(here, collection, body))
     draft.replace(folder / name)
     path = f"/v1/blobs/exports/{name}"
     return Exported(
@@ -80,7 +80,7 @@ def export_collection(collection: str, here: Then, body: ExportBody | None = Non
 
 @router.get("/blobs/exports/{name}", response_class=FileResponse, responses=_FILE)
 def get_export(name: str, here: Here) -> FileResponse:
-    """Return a file that was written; it is kept for a day."""
+    """Return an exported file; the server deletes it after a day."""
     folder = _folder(here)
     stem, _, kind = name.partition(".")
     file = folder / f"{stem}.{kind}"
@@ -89,7 +89,7 @@ def get_export(name: str, here: Here) -> FileResponse:
     return _WholeFile(file, media_type=_MEDIA_TYPES[kind], filename=name)
 
 
-def _rows(here: Asked, collection: str, body: ExportBody) -> Iterator[dict[str, Any]]:
+def _rows(here: Context, collection: str, body: ExportBody) -> Iterator[dict[str, Any]]:
     with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, collection)
         chunks = selecting_in(snapshot, row).pks(parse(body.filters))
@@ -97,17 +97,18 @@ def _rows(here: Asked, collection: str, body: ExportBody) -> Iterator[dict[str, 
         if body.sample_size is not None and body.sample_size < len(pks):
             pks = sorted(random.Random(row.pk).sample(pks, body.sample_size))
         for start in range(0, len(pks), _ROWS):
-            some = pks[start : start + _ROWS]
+            chunk = pks[start : start + _ROWS]
             vectors = None
             if body.include_vectors:
                 space = space_of(snapshot, row.pk)
-                there = np.array(some)[placed(snapshot, space, np.array(some))]
-                found = snapshot.vectors(space, there).astype(np.float32).tolist()
-                vectors = dict(zip(there.tolist(), found, strict=True))
-            for place, reply in enumerate(shown(here, snapshot, row, some)):
+                embedded = np.array(chunk)[placed(snapshot, space, np.array(chunk))]
+                found = snapshot.vectors(space, embedded).astype(np.float32).tolist()
+                vectors = dict(zip(embedded.tolist(), found, strict=True))
+            replies = document_replies(here, snapshot, row, chunk)
+            for pk, reply in zip(chunk, replies, strict=True):
                 one = reply.model_dump(mode="json", exclude={"changed", "score", "taxonomies"})
                 if vectors is not None:
-                    one["vector"] = vectors.get(some[place])
+                    one["vector"] = vectors.get(pk)
                 if body.select_fields:
                     one = {name: _picked(one, name) for name in body.select_fields}
                 yield one
@@ -122,9 +123,10 @@ def _picked(row: dict[str, Any], name: str) -> Any:
     return value
 
 
-def _written(file: IO[str], format: str, rows: Iterator[dict[str, Any]]) -> int:
+def _write(file: IO[str], format: str, rows: Iterator[dict[str, Any]]) -> int:
+    """Write rows to a file, and return their number."""
     if format == "csv":
-        return _written_as_table(file, rows)
+        return _write_csv(file, rows)
     count = 0
     if format == "json":
         file.write("[")
@@ -139,46 +141,46 @@ def _written(file: IO[str], format: str, rows: Iterator[dict[str, Any]]) -> int:
     return count
 
 
-def _written_as_table(file: IO[str], rows: Iterator[dict[str, Any]]) -> int:
-    """Write rows as CSV. They wait in a file, as the last one may have a column of its own."""
+def _write_csv(file: IO[str], rows: Iterator[dict[str, Any]]) -> int:
+    """Write rows as CSV, through a temporary file: the last row may add a column."""
     columns: dict[str, None] = {}
     count = 0
-    with TemporaryFile("w+", encoding="utf-8") as waiting:
+    with TemporaryFile("w+", encoding="utf-8") as buffer:
         for row in rows:
             count += 1
             flat = {name: _cell(value) for name, value in _flat(row).items()}
             columns |= dict.fromkeys(flat)
-            waiting.write(json.dumps(flat) + "\n")
-        waiting.seek(0)
+            buffer.write(json.dumps(flat) + "\n")
+        buffer.seek(0)
         writer = csv.DictWriter(file, list(columns))
         writer.writeheader()
-        writer.writerows(map(json.loads, waiting))
+        writer.writerows(map(json.loads, buffer))
     return count
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row with the keys of its metadata and its match beside the others."""
+    """Return a row with the keys of its metadata and its match at the top level."""
     metadata = row.pop("metadata", None) or {}
     match = row.pop("taxonomy_match", None) or {}
     match.pop("neighbors", None)
-    named = {f"metadata.{name}": value for name, value in metadata.items()}
-    return row | named | {f"taxonomy_match.{name}": value for name, value in match.items()}
+    row |= {f"metadata.{name}": value for name, value in metadata.items()}
+    return row | {f"taxonomy_match.{name}": value for name, value in match.items()}
 
 
 def _cell(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
 
 
-def _folder(here: Asked) -> Path:
-    """Return where the exports of a namespace are: caches, which may go at any time."""
-    named = base64.b32encode(here.namespace.encode()).decode().rstrip("=").lower()
-    folder = here.runtime.root / "cache" / "exports" / named
+def _folder(here: Context) -> Path:
+    """Return the folder of a namespace's exports, in the cache, which may be deleted any time."""
+    encoded = base64.b32encode(here.namespace.encode()).decode().rstrip("=").lower()
+    folder = here.runtime.root / "cache" / "exports" / encoded
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def _sweep(folder: Path, now: float) -> None:
-    """Remove what is older than its addresses are good for."""
+    """Delete exports whose signed URLs have expired."""
     for file in folder.iterdir():
         if now - file.stat().st_mtime > _LIVES_S:
             file.unlink(missing_ok=True)

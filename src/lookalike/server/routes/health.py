@@ -1,4 +1,4 @@
-"""Whether the server is well: what probes and load balancers are told. Anybody may ask."""
+"""Health routes for probes and load balancers, open to anybody; and metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from lookalike import __version__
 from lookalike.catalog.reader import fields_of
 from lookalike.catalog.resources import Kind, collection_from, listed
-from lookalike.library.health import OK, Readiness, troubles_of
+from lookalike.library.health import OK, Readiness, problems_of
 from lookalike.quality import reports as reporting
 from lookalike.quality.alerts import Alarm, alarm_of
 from lookalike.quality.stats.metrics import Report
-from lookalike.server.context import Asked, Here
+from lookalike.server.context import Context, Here
 from lookalike.server.events import newest_revision
 from lookalike.server.security.rules import error_body
 from lookalike.server.shapes import JsonRoute, Reply
@@ -36,66 +36,66 @@ Probed = Annotated[Readiness, Depends(_readiness)]
 
 
 class Health(Reply):
-    """That requests can be served."""
+    """The server can serve requests."""
 
     status: str = "OK"
     version: str = __version__
 
 
 class Ready(Health):
-    """That the server can do its work now, and what was looked at."""
+    """The server can do its work now; `checks` has the result of each check."""
 
     checks: dict[str, str]
 
 
 class DeepHealth(Health):
-    """Which parts work."""
+    """Whether each part of the server works."""
 
     data: dict[str, bool]
 
 
 @router.get("")
 def health() -> Health:
-    """Answer as soon as requests can be served."""
+    """Return 200 as soon as the server can serve requests."""
     return Health()
 
 
 @router.get("/liveness", response_model=Health)
 def liveness(request: Request) -> Response | Health:
-    """Answer while the server lives; 503 where only a new start helps."""
-    if request.app.state.context.worker.has_died:
-        return _unwell({"worker": "has died"})
+    """Return 200 while the server works; 503 if it needs a restart."""
+    if request.app.state.server.worker.has_died:
+        return _not_ready({"worker": "has died"})
     return Health()
 
 
 @router.get("/readiness", response_model=Ready)
 def readiness(probed: Probed) -> Response | Ready:
-    """Answer whether the server can do its work now; 503 with what is wrong, and while it ends."""
+    """Return 200 if the server can do its work now; 503 with the problems, or if it shuts down."""
     checks = probed.checks()
     if any(found != OK for found in checks.values()):
-        return _unwell(checks)
+        return _not_ready(checks)
     return Ready(checks=dict(checks))
 
 
 @router.get("/deep")
 def deep(here: Here) -> DeepHealth:
-    """Read from the store, and tell which parts work."""
+    """Read from the store, and return which parts work."""
     with here.runtime.store.read() as snapshot:
         works = newest_revision(snapshot) >= 0
     parts = ("cache", "metadata", "vector_store", "object_storage", "task_queue", "inference")
     return DeepHealth(data=dict.fromkeys(parts, works))
 
 
-def _unwell(checks: Mapping[str, str]) -> Response:
+def _not_ready(checks: Mapping[str, str]) -> Response:
     details = {"checks": dict(checks), "retryable": True, "retry_after_seconds": _RETRY_S}
-    body = error_body(503, "not_ready", troubles_of(checks), details)
+    body = error_body(503, "not_ready", problems_of(checks), details)
     return JSONResponse(body, 503, headers={"retry-after": str(_RETRY_S)})
 
 
 # --- Prometheus text format (0.0.4) --------------------------------------------------------------
 
-# Everything is read from the store when it is asked for, and nothing is counted in this process: so
-# several servers over one store tell the same. That is a few lines of text and needs no library.
+# All values come from the store at request time and none is counted in this process, so several
+# servers over one store return the same. The format is a few lines of text and needs no library.
 
 metrics_router = APIRouter(tags=["analytics"])
 
@@ -110,20 +110,20 @@ _Sample = tuple[Mapping[str, str], float | None]
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """One metric: its name, what it means, and what it is of a field, by further labels."""
+class _Metric:
+    """One metric: its name, its help text, and its samples of a field, with further labels."""
 
     name: str
     help: str
     samples: Callable[[Report], list[_Sample]]
 
 
-def _one(value: Callable[[Report], float | None]) -> Callable[[Report], list[_Sample]]:
-    return lambda report: [({}, value(report))]
+def _one(attribute: str) -> Callable[[Report], list[_Sample]]:
+    return lambda report: [({}, getattr(report, attribute))]
 
 
-def _each(name: str, of: Callable[[Report], Mapping[str, int]]) -> Callable[..., list[_Sample]]:
-    return lambda report: [({name: key}, count) for key, count in of(report).items()]
+def _each(label: str, attribute: str) -> Callable[[Report], list[_Sample]]:
+    return lambda report: [({label: key}, n) for key, n in getattr(report, attribute).items()]
 
 
 def _per_label(report: Report) -> list[_Sample]:
@@ -135,43 +135,35 @@ def _per_label(report: Report) -> list[_Sample]:
 
 
 _METRICS = (
-    _Told("documents", "Documents of the collection.", _one(lambda told: told.documents)),
-    _Told("references", "Documents whose label votes.", _one(lambda told: told.references)),
-    _Told("coverage_ratio", "Share of documents with a label.", _one(lambda told: told.coverage)),
-    _Told("queue_documents", "Documents that wait for a person.", _one(lambda told: told.queue)),
-    _Told("labelled_documents", "Documents with a label.", _each("origin", lambda t: t.labelled)),
-    _Told("unlabelled_documents", "Documents without.", _each("reason", lambda t: t.nulls)),
-    _Told("label_documents", "Documents with this label, by origin.", _per_label),
-    _Told("limit", "The confidence from which a label is given.", _one(lambda told: told.limit)),
-    _Told(
+    _Metric("documents", "Documents of the collection.", _one("documents")),
+    _Metric("references", "Documents whose label is a reference.", _one("references")),
+    _Metric("coverage_ratio", "Share of documents with a label.", _one("coverage")),
+    _Metric("queue_documents", "Documents that wait for a person.", _one("queue")),
+    _Metric("labelled_documents", "Documents with a label.", _each("origin", "labelled")),
+    _Metric("unlabelled_documents", "Documents without a label.", _each("reason", "nulls")),
+    _Metric("label_documents", "Documents with this label, by origin.", _per_label),
+    _Metric("limit", "The lowest confidence of automatic labels.", _one("limit")),
+    _Metric(
         "near_limit_documents",
         "Documents whose confidence is within 0.05 of the limit.",
-        _one(lambda told: told.near_limit),
+        _one("near_limit"),
     ),
-    _Told(
+    _Metric(
         "estimated_precision_ratio",
-        "Share of automatic labels that the machine expects to be right.",
-        _one(lambda told: told.estimated_precision),
+        "Expected share of right labels among the automatic ones.",
+        _one("estimated_precision"),
     ),
-    _Told(
-        "checked_documents",
-        "Automatic labels that random answers checked.",
-        _one(lambda told: told.checked),
-    ),
-    _Told(
-        "wrong_documents",
-        "Automatic labels that random answers found wrong.",
-        _one(lambda told: told.wrong),
-    ),
-    _Told("waiting_objects", "Objects to be extracted.", _one(lambda told: told.waiting)),
-    _Told("failed_objects", "Objects that cannot be extracted.", _one(lambda told: told.failed)),
+    _Metric("checked_documents", "Automatic labels that random answers checked.", _one("checked")),
+    _Metric("wrong_documents", "Automatic labels that random answers found wrong.", _one("wrong")),
+    _Metric("waiting_objects", "Objects to be extracted.", _one("waiting")),
+    _Metric("failed_objects", "Objects that cannot be extracted.", _one("failed")),
 )
 
 
 class Scrapes:
-    """What was told last, by namespace: counting a large store for every scrape would be a waste.
+    """A cache of the metrics by namespace, since counting a large store takes time.
 
-    It is told again for ten seconds, and for a minute while nothing was written.
+    A text is valid for ten seconds, or for a minute while nothing is written.
     """
 
     def __init__(self, timer: Callable[[], float]) -> None:
@@ -179,7 +171,7 @@ class Scrapes:
         self._lock = Lock()
         self._last: dict[str, tuple[float, int, str]] = {}
 
-    def text(self, here: Asked) -> str:
+    def text(self, here: Context) -> str:
         """Return the metrics of the namespace that a request is about."""
         with self._lock, here.runtime.store.read() as snapshot:
             now, revision = self._timer(), newest_revision(snapshot)
@@ -192,7 +184,7 @@ class Scrapes:
 
 @metrics_router.get("/metrics", response_class=Response, responses=_TEXT)
 def metrics(request: Request, here: Here) -> PlainTextResponse:
-    """Tell the state of all collections of the namespace in Prometheus' text form."""
+    """Return the state of all collections of the namespace in Prometheus' text format."""
     scrapes: Scrapes = request.app.state.scrapes
     return PlainTextResponse(scrapes.text(here), media_type=MEDIA_TYPE)
 
@@ -204,26 +196,25 @@ def _text(snapshot: Snapshot, namespace: str) -> str:
         for field in fields_of(snapshot, collection.pk):
             alarm = alarm_of(snapshot, field.pk, field.name)
             reports.append((reporting.report(snapshot, collection, field), alarm))
-    lines = [*_head("info", "The version of the server."), _line("info", _version(), 1)]
+    version = _line("info", {"version": __version__}, 1)
+    lines = [*_head("info", "The version of the server."), version]
     for metric in _METRICS:
         lines += _head(metric.name, metric.help)
         for report, _ in reports:
-            whose = {"collection": report.collection, "field": report.field}
             lines += [
-                _line(metric.name, whose | {**labels}, value)
+                _line(metric.name, _field_labels(report) | {**labels}, value)
                 for labels, value in metric.samples(report)
                 if value is not None
             ]
-    lines += _head("alarm_raised", "Whether coverage or error rate is outside its band.")
+    lines += _head("alarm_raised", "Whether coverage or error rate is outside its allowed range.")
     for report, alarm in reports:
         if alarm is not None:
-            whose = {"collection": report.collection, "field": report.field}
-            lines.append(_line("alarm_raised", whose, int(alarm.raised)))
+            lines.append(_line("alarm_raised", _field_labels(report), int(alarm.raised)))
     return "\n".join(lines) + "\n"
 
 
-def _version() -> dict[str, str]:
-    return {"version": __version__}
+def _field_labels(report: Report) -> dict[str, str]:
+    return {"collection": report.collection, "field": report.field}
 
 
 def _head(name: str, help: str) -> Iterator[str]:
@@ -232,8 +223,8 @@ def _head(name: str, help: str) -> Iterator[str]:
 
 
 def _line(name: str, labels: Mapping[str, str], value: float) -> str:
-    told = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
-    return f"lookalike_{name}{{{told}}} {value}"
+    inner = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
+    return f"lookalike_{name}{{{inner}}} {value}"
 
 
 def _escaped(text: str) -> str:

@@ -1,6 +1,8 @@
-"""The tree of labels of a taxonomy over HTTP: shown, described, renamed, merged, split, retired."""
+"""Label tree routes of a taxonomy: read the tree; describe, rename, merge, split, retire labels."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from fastapi import APIRouter
 from pydantic import Field
@@ -12,7 +14,7 @@ from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.labels import LabelCounts, LabelTree
 from lookalike.library.collection.collection import Collection
 from lookalike.model import Changed
-from lookalike.server.context import Asked, Here
+from lookalike.server.context import Context, Here
 from lookalike.server.replies import ChangedReply, operation_reply
 from lookalike.server.routes.taxonomy_shapes import node_id
 from lookalike.server.shapes import Body, IdempotencyKey, JsonRoute, Reply
@@ -23,7 +25,7 @@ router = APIRouter(
 
 
 class LabelDescription(Body):
-    """What belongs to a label: what is left out stays. `examples` are document ids."""
+    """The description of a label; keys that are left out stay. `examples` are document ids."""
 
     label: str
     description: str | None = None
@@ -34,7 +36,7 @@ class LabelDescription(Body):
 
 
 class LabelRename(Body):
-    """A label and the path that it is to be, with all below it."""
+    """A label, and the path to which it is renamed with all labels below it."""
 
     label: str
     to: str
@@ -44,7 +46,7 @@ class LabelRename(Body):
 
 
 class LabelMerge(Body):
-    """Labels that are to be one, with all below them."""
+    """Labels to merge, with all labels below them."""
 
     labels: list[str] = Field(min_length=1)
     into: str
@@ -54,7 +56,7 @@ class LabelMerge(Body):
 
 
 class LabelSplit(Body):
-    """A label and its parts: new label → ids of the documents that someone labelled so."""
+    """A label and its parts: new label → ids of documents that a person gave the old one."""
 
     label: str
     parts: dict[str, list[str]] = Field(min_length=1)
@@ -64,7 +66,7 @@ class LabelSplit(Body):
 
 
 class LabelRetirement(Body):
-    """A label that is to be out of use, with all below it."""
+    """A label to retire, with all labels below it."""
 
     label: str
     preview: bool = False
@@ -72,8 +74,11 @@ class LabelRetirement(Body):
     op_id: str = ""
 
 
+_Edit = LabelDescription | LabelRename | LabelMerge | LabelSplit | LabelRetirement
+
+
 class LabelNodeReply(Reply):
-    """A label: a path, its style guide, and who has it: `own`, and with what is below it `all`."""
+    """A label with its style guide and counts: its `own`, and `all` with the labels below it."""
 
     node_id: str
     label: str
@@ -88,10 +93,10 @@ class LabelNodeReply(Reply):
 
 
 class LabelTreeReply(Reply):
-    """The labels of a taxonomy, each after the one above it.
+    """The labels of a taxonomy, each after its parent.
 
-    They belong to the collection and field whose labels vote: `owner_id` and `owner_field`.
-    `closed_set` says that these are all the labels there can be.
+    They belong to the collection and field with the references: `owner_id` and `owner_field`.
+    With `closed_set` there can be no other labels.
     """
 
     collection_id: str
@@ -106,91 +111,62 @@ class LabelTreeReply(Reply):
 def label_tree(taxonomy: str, here: Here, field: str | None = None) -> LabelTreeReply:
     """Return the labels of a taxonomy as a tree, with their style guide and counts."""
     collection, name = _filled(here, taxonomy, field)
-    return _shown(collection.label_tree(field=name))
+    return _reply(collection.label_tree(field=name))
 
 
 @router.patch("")
 def describe_label(
     taxonomy: str, body: LabelDescription, here: Here, idempotency_key: IdempotencyKey = ""
 ) -> ChangedReply:
-    """Say what belongs to a label, which documents show it, and its other names."""
-    collection, name = _filled(here, taxonomy, body.field)
-    changed = collection.describe_label(
-        body.label,
-        description=body.description,
-        examples=body.examples,
-        aliases=body.aliases,
-        field=name,
-        op_id=body.op_id or idempotency_key,
-    )
-    return operation_reply(changed)
+    """Set a label's description, example documents and other names."""
+    return _edit(here, taxonomy, body, idempotency_key, Collection.describe_label)
 
 
 @router.post("/rename")
 def rename_label(
     taxonomy: str, body: LabelRename, here: Here, idempotency_key: IdempotencyKey = ""
 ) -> ChangedReply:
-    """Give a label, with all below it, another name, or another place in the tree."""
-    collection, name = _filled(here, taxonomy, body.field)
-    changed = collection.rename_label(
-        body.label,
-        body.to,
-        preview=body.preview,
-        field=name,
-        op_id=body.op_id or idempotency_key,
-    )
-    return operation_reply(changed)
+    """Rename a label and all labels below it, or move them to another place in the tree."""
+    return _edit(here, taxonomy, body, idempotency_key, Collection.rename_label)
 
 
 @router.post("/merge")
 def merge_labels(
     taxonomy: str, body: LabelMerge, here: Here, idempotency_key: IdempotencyKey = ""
 ) -> ChangedReply:
-    """Let labels, each with all below it, be another one, there or new."""
-    collection, name = _filled(here, taxonomy, body.field)
-    changed = collection.merge_labels(
-        body.labels,
-        body.into,
-        preview=body.preview,
-        field=name,
-        op_id=body.op_id or idempotency_key,
-    )
-    return operation_reply(changed)
+    """Merge labels, each with all labels below it, into an existing or a new one."""
+    return _edit(here, taxonomy, body, idempotency_key, Collection.merge_labels)
 
 
 @router.post("/split")
 def split_label(
     taxonomy: str, body: LabelSplit, here: Here, idempotency_key: IdempotencyKey = ""
 ) -> ChangedReply:
-    """Split a label: each document to which someone gave it has one part from now on."""
-    collection, name = _filled(here, taxonomy, body.field)
-    changed = collection.split_label(
-        body.label,
-        body.parts,
-        preview=body.preview,
-        field=name,
-        op_id=body.op_id or idempotency_key,
-    )
-    return operation_reply(changed)
+    """Split a label: each document that a person gave it gets the label of its part."""
+    return _edit(here, taxonomy, body, idempotency_key, Collection.split_label)
 
 
 @router.post("/retire")
 def retire_label(
     taxonomy: str, body: LabelRetirement, here: Here, idempotency_key: IdempotencyKey = ""
 ) -> ChangedReply:
-    """Put a label, with all below it, out of use; undo the operation to use it again."""
-    collection, name = _filled(here, taxonomy, body.field)
-    changed: Changed = collection.retire_label(
-        body.label, preview=body.preview, field=name, op_id=body.op_id or idempotency_key
-    )
-    return operation_reply(changed)
+    """Retire a label and all labels below it; undo the operation to use it again."""
+    return _edit(here, taxonomy, body, idempotency_key, Collection.retire_label)
 
 
-def _filled(here: Asked, taxonomy: str, field: str | None) -> tuple[Collection, str]:
+def _edit(
+    here: Context, taxonomy: str, body: _Edit, key: str, edit: Callable[..., Changed]
+) -> ChangedReply:
+    """Call a verb of the label tree with the arguments in a body."""
+    collection, field = _filled(here, taxonomy, body.field)
+    return operation_reply(edit(collection, **body.arguments(key) | {"field": field}))
+
+
+def _filled(here: Context, taxonomy: str, field: str | None) -> tuple[Collection, str]:
     """Return the collection and the label field that a taxonomy fills.
 
-    A field that no taxonomy resource made answers to `<collection>_<field>`. Raises NotFound,
-    Conflict for a taxonomy that is attached nowhere, BadInput where it fills several fields.
+    A field without a taxonomy resource has the name `<collection>_<field>`. Raises NotFound,
+    Conflict for a taxonomy that is attached nowhere, BadInput if it fills several fields.
     """
     with here.runtime.store.read() as snapshot:
         row = find(snapshot, here.namespace, Kind.TAXONOMY, taxonomy)
@@ -212,33 +188,20 @@ def _filled(here: Asked, taxonomy: str, field: str | None) -> tuple[Collection, 
     known_fields = sorted({one.name for _, one in found})
     if field is None and len(known_fields) > 1:
         listing = ", ".join(known_fields)
-        raise BadInput(f"the taxonomy {taxonomy!r} fills {listing}: say which as `field`")
+        raise BadInput(f"the taxonomy {taxonomy!r} fills {listing}; name one as `field`")
     for home, one in found:
         if field in (None, one.name):
             return here.collection(home.name), one.name
     raise NotFound.named("label field", str(field), known_fields)
 
 
-def _shown(tree: LabelTree) -> LabelTreeReply:
-    return LabelTreeReply(
+def _reply(tree: LabelTree) -> LabelTreeReply:
+    return LabelTreeReply.of(
+        tree,
         collection_id=Kind.COLLECTION.prefix + tree.collection,
-        field=tree.field,
         owner_id=Kind.COLLECTION.prefix + tree.owner,
-        owner_field=tree.owner_field,
-        closed_set=tree.closed_set,
         labels=[
-            LabelNodeReply(
-                node_id=node_id(one.label),
-                label=one.label,
-                name=one.name,
-                level=one.depth,
-                description=one.description,
-                examples=list(one.examples),
-                aliases=list(one.aliases),
-                retired=one.retired,
-                own=one.own,
-                all=one.all,
-            )
+            LabelNodeReply.of(one, node_id=node_id(one.label), level=one.depth)
             for one in tree.nodes
         ],
     )

@@ -1,7 +1,8 @@
-"""Labels over HTTP: answers of a person, why a label is what it is, history and undo."""
+"""Label routes: a person's labels and rejections, promotion, undo, history and explanations."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -14,15 +15,20 @@ from sqlalchemy import select
 from lookalike.catalog.filters import parse
 from lookalike.catalog.idempotency import changed_of
 from lookalike.catalog.reader import ids_of
-from lookalike.catalog.resources import Kind, collection_from
+from lookalike.catalog.resources import Kind
 from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.library.collection.collection import Collection
 from lookalike.library.collection.explanations import Why
 from lookalike.library.collection.history import Redecided
 from lookalike.library.versions import Comparison, Version
 from lookalike.model import Changed, Operation, Opinion, Origin
-from lookalike.server.context import Asked, Here
-from lookalike.server.replies import ChangedReply, addressed, blobs_at, operation_reply
+from lookalike.server.context import Context, Here
+from lookalike.server.replies import (
+    ChangedReply,
+    blob_url_template,
+    operation_reply,
+    with_blob_urls,
+)
 from lookalike.server.routes.documents import ids_fitting, selecting_in
 from lookalike.server.shapes import Body, IdempotencyKey, JsonRoute, Reply
 from lookalike.stores import schema
@@ -33,49 +39,48 @@ MAX_ANSWERS = 100_000
 
 
 class LabelUpdate(Body):
-    """What a person says of one document; null takes back what was said."""
+    """A person's label of one document; null takes it back."""
 
     document_id: str
     label: str | None
     base_revision: int | None = Field(
         default=None,
-        description="the revision that was seen; refused where another person said something else "
-        "since then",
+        description="the revision you read; a conflict if another person has changed it since",
     )
 
 
 class Labels(Body):
-    """What a person says of documents, in one operation: each by its id, or all of a filter."""
+    """A person's labels of documents, in one operation: each by id, or one for all of a filter."""
 
     updates: list[LabelUpdate] | None = Field(default=None, min_length=1, max_length=MAX_ANSWERS)
-    filters: Any = Field(default=None, description="the documents that get `label`, by no ids")
+    filters: Any = Field(default=None, description="the documents that get `label`")
     label: str | None = None
     field: str | None = None
-    asked: bool = Field(default=False, description="whether the queue had asked")
-    new_labels: bool = Field(default=False, description="whether a closed set gets new labels")
+    asked: bool = Field(default=False, description="whether these answer the queue's questions")
+    new_labels: bool = Field(default=False, description="whether to add new labels to a closed set")
     op_id: str = ""
 
 
 class Rejection(Body):
-    """What a document is not; without a label, the one that it shows."""
+    """A label that is wrong for a document; by default its current label or suggestion."""
 
     document_id: str
     label: str | None = None
 
 
 class Rejections(Body):
-    """What one document is not, or several are not."""
+    """Wrong labels of one document, of several, or of all that fit filters."""
 
     document_id: str | None = None
     label: str | None = None
     rejections: list[Rejection] | None = Field(default=None, max_length=MAX_ANSWERS)
-    filters: Any = Field(default=None, description="the documents that are not `label`, by no ids")
+    filters: Any = Field(default=None, description="the documents for which `label` is wrong")
     field: str | None = None
     op_id: str = ""
 
 
 class Answers(Body):
-    """Documents, by their ids or by filters, of which a person says something that is no label."""
+    """The documents of an answer that is no label, by ids or by filters."""
 
     document_ids: list[str] | None = Field(default=None, min_length=1, max_length=MAX_ANSWERS)
     filters: Any = None
@@ -85,7 +90,7 @@ class Answers(Body):
 
 
 class Promotions(Body):
-    """What shall vote from now on: documents by id, or what filters and a confidence choose."""
+    """The documents to use as references: by id, or by filters and a minimum confidence."""
 
     document_ids: list[str] | None = Field(default=None, max_length=MAX_ANSWERS)
     filters: Any = None
@@ -100,24 +105,24 @@ class Promotions(Body):
 
 
 class LabelImport(Body):
-    """Rows with labels from elsewhere, which name documents by id, sha256 or file_name."""
+    """Rows with labels from another tool; a row names its document by id, sha256 or file_name."""
 
     rows: list[dict[str, Any]] = Field(min_length=1, max_length=MAX_ANSWERS)
     field: str | None = None
     label_column: str = "label"
     origin: Origin = Field(default=Origin.IMPORT, strict=False)
     trusted: bool = True
-    asked: bool = Field(default=False, description="whether it is a check sheet given back")
+    asked: bool = Field(default=False, description="whether the rows are a completed check sheet")
 
 
 class OperationsReply(Reply):
-    """Operations, the newest first."""
+    """Operations, newest first."""
 
     results: list[Operation]
 
 
 class EventReply(Reply):
-    """One line of the ledger."""
+    """One event of the ledger."""
 
     seq: int
     operation: str
@@ -131,13 +136,13 @@ class EventReply(Reply):
 
 
 class HistoryReply(Reply):
-    """Every event of a document, the oldest first."""
+    """All events of a document, oldest first."""
 
     results: list[EventReply]
 
 
 class OpinionsReply(Reply):
-    """Each person's latest answer about a document, the earliest first."""
+    """Each person's latest answer about a document, oldest first."""
 
     results: list[Opinion]
 
@@ -146,80 +151,72 @@ class OpinionsReply(Reply):
 def label(
     collection: str, body: Labels, here: Here, idempotency_key: IdempotencyKey = ""
 ) -> ChangedReply:
-    """Label documents, as a person. All decisions that this changes are made in one transaction."""
+    """Label documents as a person. One transaction updates all decisions that depend on it."""
     verbs, updates = here.collection(collection), body.updates
     op_id = body.op_id or idempotency_key
     if (updates is None) == (body.filters is None):
-        raise BadInput("say which documents: by updates, or by filters and a label")
-    seen = {
+        raise BadInput("name the documents by either updates, or filters and a label")
+    revisions = {
         one.document_id: one.base_revision for one in updates or () if one.base_revision is not None
     }
 
-    def say(said: Mapping[str, str | None]) -> Changed:
+    def write(labels: Mapping[str, str | None]) -> Changed:
         return verbs.label(
-            said,
+            labels,
             field=body.field,
             asked=body.asked,
             new_labels=body.new_labels,
             op_id=op_id,
-            revisions=seen,
+            revisions=revisions,
         )
 
     if updates is not None:
-        return operation_reply(say({one.document_id: one.label for one in updates}))
+        return operation_reply(write({one.document_id: one.label for one in updates}))
 
-    def say_all() -> Changed:
-        return say(dict.fromkeys(_fitting(here, verbs, body.filters), body.label))
+    def write_all() -> Changed:
+        return write(dict.fromkeys(_fitting(here, verbs, body.filters), body.label))
 
-    return operation_reply(_once(here, verbs, op_id, say_all))
+    return operation_reply(_once(here, verbs, op_id, write_all))
 
 
 @router.post("/collections/{collection}/labels/import")
 def import_labels(
     collection: str, body: LabelImport, here: Here, idempotency_key: IdempotencyKey = ""
 ) -> ChangedReply:
-    """Take labels from elsewhere. A person's label is never overwritten."""
-    changed = here.collection(collection).import_labels(
-        body.rows,
-        field=body.field,
-        label_column=body.label_column,
-        origin=body.origin,
-        trusted=body.trusted,
-        asked=body.asked,
-        op_id=idempotency_key,
-    )
-    return operation_reply(changed)
+    """Import labels from another tool. An import never overwrites a person's label."""
+    verbs = here.collection(collection)
+    return operation_reply(verbs.import_labels(**body.arguments(idempotency_key)))
 
 
 @router.post("/collections/{collection}/rejections")
 def reject(
     collection: str, body: Rejections, here: Here, idempotency_key: IdempotencyKey = ""
 ) -> ChangedReply:
-    """Say "not this": the label is not proposed again for that document by any later run."""
+    """Reject labels: no later run gives or suggests a rejected label for that document again."""
     given = {one.document_id: one.label for one in body.rejections or ()}
     if body.document_id is not None:
         given[body.document_id] = body.label
     verbs, op_id = here.collection(collection), body.op_id or idempotency_key
 
-    def say(of: Mapping[str, str | None]) -> Changed:
-        return verbs.reject(of, field=body.field, op_id=op_id)
+    def write(rejections: Mapping[str, str | None]) -> Changed:
+        return verbs.reject(rejections, field=body.field, op_id=op_id)
 
     if given:
-        return operation_reply(say(given))
+        return operation_reply(write(given))
     if body.filters is None:
-        raise BadInput("say which document: document_id, rejections, or filters")
+        raise BadInput("name the documents by document_id, rejections or filters")
 
-    def say_all() -> Changed:
-        return say(dict.fromkeys(_fitting(here, verbs, body.filters), body.label))
+    def write_all() -> Changed:
+        return write(dict.fromkeys(_fitting(here, verbs, body.filters), body.label))
 
-    return operation_reply(_once(here, verbs, op_id, say_all))
+    return operation_reply(_once(here, verbs, op_id, write_all))
 
 
 @router.post("/collections/{collection}/rejections/new-kind")
 def new_kind(
     collection: str, body: Answers, here: Here, idempotency_key: IdempotencyKey = ""
 ) -> ChangedReply:
-    """Say that documents belong to none of the labels there are."""
+    """Answer that documents belong to a new category: none of the existing labels fits."""
     verbs = here.collection(collection)
     return operation_reply(_answer(here, verbs, verbs.new_kind, body, idempotency_key))
 
@@ -228,7 +225,7 @@ def new_kind(
 def cannot_tell(
     collection: str, body: Answers, here: Here, idempotency_key: IdempotencyKey = ""
 ) -> ChangedReply:
-    """Say that a person cannot tell what documents are: the queue asks no more about them."""
+    """Answer that a person cannot tell the label: the queue stops asking about these documents."""
     verbs = here.collection(collection)
     return operation_reply(_answer(here, verbs, verbs.cannot_tell, body, idempotency_key))
 
@@ -237,13 +234,13 @@ def cannot_tell(
 def promote(
     collection: str, body: Promotions, here: Here, idempotency_key: IdempotencyKey = ""
 ) -> ChangedReply:
-    """Let documents vote that labelled themselves; `refused` says which stayed out, and why.
+    """Use automatically labelled documents as references; `refused` says which not, and why.
 
-    With `preview` the answer is the same, without an `operation_id`, and nothing is written.
+    With `preview` the reply is the same, without an `operation_id`, and nothing is written.
     """
     verbs, op_id = here.collection(collection), body.op_id or idempotency_key
 
-    def say(ids: list[str] | None) -> Changed:
+    def write(ids: list[str] | None) -> Changed:
         return verbs.promote(
             ids,
             label=body.label,
@@ -256,110 +253,90 @@ def promote(
         )
 
     if body.document_ids is not None or (body.filters is None and body.limit_per_label is None):
-        return operation_reply(say(body.document_ids))
-    return operation_reply(_once(here, verbs, op_id, lambda: say(_surest(here, verbs, body))))
+        return operation_reply(write(body.document_ids))
+    return operation_reply(_once(here, verbs, op_id, lambda: write(_candidates(here, verbs, body))))
 
 
 @router.post("/operations/{operation}/undo")
 def undo(operation: str, here: Here, idempotency_key: IdempotencyKey = "") -> ChangedReply:
-    """Take back an operation, and with it everything that labelled itself because of it."""
-    table = schema.operation
+    """Undo an operation, and every automatic label that follows from it."""
+    operations, resources = schema.operation, schema.resource
+    query = (
+        select(resources.c.name)
+        .join(operations, operations.c.collection_pk == resources.c.pk)
+        .where(operations.c.id == operation, resources.c.namespace == here.namespace)
+        .where(resources.c.kind == Kind.COLLECTION)
+    )
     with here.runtime.store.read() as snapshot:
-        rows = snapshot.rows(select(table.c.collection_pk).where(table.c.id == operation))
-        home = next(iter(_homes(here, rows)), None)
-    if home is None:
-        raise NotFound(f"there is no operation {operation!r} here; see a collection's operations")
-    return operation_reply(here.collection(home).undo(operation, op_id=idempotency_key))
+        rows = snapshot.rows(query)
+    if not rows:
+        raise NotFound(f"there is no operation {operation!r}; see a collection's operations")
+    return operation_reply(here.collection(rows[0].name).undo(operation, op_id=idempotency_key))
 
 
 @router.get("/collections/{collection}/operations")
 def operations(collection: str, here: Here, limit: int = 100) -> OperationsReply:
-    """Return the latest operations of a collection, the newest first."""
+    """Return the latest operations of a collection, newest first."""
     found = here.collection(collection).operations(limit=max(1, min(limit, 1000)))
     return OperationsReply(results=found)
 
 
 @router.get("/collections/{collection}/documents/{document}/why")
 def why(collection: str, document: str, here: Here, field: str | None = None) -> Why:
-    """Return what caused a label or null: witnesses, causes, and what were without the main one."""
+    """Explain a label or null: its references, its causes, the decision without the main one."""
     found = here.collection(collection).why(document, field=field)
-    return replace(found, document=addressed(found.document, blobs_at(here, collection)))
+    template = blob_url_template(here, collection)
+    return replace(found, document=with_blob_urls(found.document, template))
 
 
 @router.get("/collections/{collection}/documents/{document}/opinions")
 def opinions(collection: str, document: str, here: Here, field: str | None = None) -> OpinionsReply:
-    """Return each person's latest answer about a document, the earliest first."""
+    """Return each person's latest answer about a document, oldest first."""
     return OpinionsReply(results=list(here.collection(collection).opinions(document, field=field)))
 
 
 @router.get("/collections/{collection}/documents/{document}/history")
 def history(collection: str, document: str, here: Here) -> HistoryReply:
-    """Return every event of a document, the oldest first."""
-    found = here.collection(collection).history(document)
-    return HistoryReply(
-        results=[
-            EventReply(
-                seq=one.seq,
-                operation=one.operation,
-                kind=one.kind,
-                field=one.field,
-                label=one.label,
-                origin=one.origin,
-                actor=one.actor,
-                at=one.at,
-                detail=dict(one.detail),
-            )
-            for one in found
-        ]
-    )
-
-
-def _homes(here: Asked, rows: Any) -> list[str]:
-    """Return the names of collections of this namespace, by rows with their pks."""
-    table = schema.resource
-    pks = [row.collection_pk for row in rows]
-    query = select(table).where(table.c.pk.in_(pks), table.c.namespace == here.namespace)
-    with here.runtime.store.read() as snapshot:
-        return [
-            collection_from(row).name for row in snapshot.rows(query) if row.kind == Kind.COLLECTION
-        ]
+    """Return all events of a document, oldest first."""
+    events = here.collection(collection).history(document)
+    return HistoryReply(results=[EventReply.of(one) for one in events])
 
 
 def _answer(
-    here: Asked,
+    here: Context,
     verbs: Collection,
     answer: Callable[..., Changed],
     body: Answers,
     idempotency_key: str,
 ) -> Changed:
-    """Say what is no label of the documents that a body names, or that its filters choose."""
+    """Write an answer that is no label, for the documents of a body."""
     if (body.document_ids is None) == (body.filters is None):
-        raise BadInput("say which documents: by document_ids, or by filters")
+        raise BadInput("name the documents by either document_ids or filters")
     op_id = body.op_id or idempotency_key
 
-    def say(ids: list[str]) -> Changed:
+    def write(ids: list[str]) -> Changed:
         return answer(ids, field=body.field, asked=body.asked, op_id=op_id)
 
     if body.document_ids is not None:
-        return say(body.document_ids)
-    return _once(here, verbs, op_id, lambda: say(_fitting(here, verbs, body.filters)))
+        return write(body.document_ids)
+    return _once(here, verbs, op_id, lambda: write(_fitting(here, verbs, body.filters)))
 
 
-def _once(here: Asked, verbs: Collection, op_id: str, say: Callable[[], Changed]) -> Changed:
-    """Say something of what filters choose; what was said under that name is answered again.
+def _once(here: Context, verbs: Collection, op_id: str, write: Callable[[], Changed]) -> Changed:
+    """Write for the documents that fit filters, or return the result of the operation `op_id`.
 
-    By then other documents fit, so that the request looks like another one.
+    A repeated request must not select again: other documents may fit the filters by then.
     """
     try:
-        return _done(here, verbs, op_id) or say()
+        return _done(here, verbs, op_id) or write()
     except Conflict:
-        done = _done(here, verbs, op_id)  # the same request, sent twice at once
+        done = _done(here, verbs, op_id)  # two equal requests at the same time
         if done is None:
             raise
         return done
 
 
-def _done(here: Asked, verbs: Collection, op_id: str) -> Changed | None:
+def _done(here: Context, verbs: Collection, op_id: str) -> Changed | None:
     table = schema.operation
     with here.runtime.store.read() as snapshot:
         home = here.row(snapshot, verbs.name).pk
@@ -367,34 +344,34 @@ def _done(here: Asked, verbs: Collection, op_id: str) -> Changed | None:
         return next((changed_of(row) for row in snapshot.rows(query)), None)
 
 
-def _fitting(here: Asked, verbs: Collection, filters: Any) -> list[str]:
-    """Return the documents that filters choose. Raises BadInput for none, and for too many."""
+def _fitting(here: Context, verbs: Collection, filters: Any) -> list[str]:
+    """Return the documents that fit filters. Raises BadInput for none, and for too many."""
     with here.runtime.store.read() as snapshot:
         ids = ids_fitting(snapshot, here.row(snapshot, verbs.name), filters, MAX_ANSWERS)
     if not ids:
-        raise BadInput("no document fits these filters, so nothing was said")
+        raise BadInput("no document fits these filters; nothing was changed")
     return ids
 
 
-def _surest(here: Asked, verbs: Collection, body: Promotions) -> list[str]:
-    """Return the documents that filters choose, the surest of each label first."""
+def _candidates(here: Context, verbs: Collection, body: Promotions) -> list[str]:
+    """Return the documents to promote, up to `limit_per_label` with the highest confidence."""
     with here.runtime.store.read() as snapshot:
         row = here.row(snapshot, verbs.name)
         tree = parse(body.filters)
         found = [pk for chunk in selecting_in(snapshot, row).pks(tree) for pk in chunk]
         ids = list(ids_of(snapshot, found).values())
-    shown = verbs.documents(ids=ids, origin=Origin.AUTO, order_by="-confidence", field=body.field)
-    chosen: list[str] = []
-    taken: dict[str | None, int] = {}
-    for one in shown:
-        if body.label not in (None, one.label) or (one.confidence or 0) < (
-            body.min_confidence or 0
-        ):
-            continue
-        taken[one.label] = taken.get(one.label, 0) + 1
-        if body.limit_per_label is None or taken[one.label] <= body.limit_per_label:
-            chosen.append(one.id)
-    return chosen
+    documents = verbs.documents(
+        ids=ids, origin=Origin.AUTO, order_by="-confidence", field=body.field
+    )
+    candidates: list[str] = []
+    per_label: Counter[str | None] = Counter()
+    for one in documents:
+        is_sure = (one.confidence or 0) >= (body.min_confidence or 0)
+        if body.label in (None, one.label) and is_sure:
+            per_label[one.label] += 1
+            if body.limit_per_label is None or per_label[one.label] <= body.limit_per_label:
+                candidates.append(one.id)
+    return candidates
 
 
 # --- versions ------------------------------------------------------------------------------------
@@ -407,7 +384,7 @@ _POINT = "a version, an operation, the number of an event, or a time"
 
 
 class VersionToBe(Body):
-    """A name for the point where a label field is now."""
+    """A name for the current point of a label field's history."""
 
     name: str
     note: str = ""
@@ -416,7 +393,7 @@ class VersionToBe(Body):
 
 
 class VersionsReply(Reply):
-    """Versions, the newest first."""
+    """Versions, newest first."""
 
     results: list[Version]
 
@@ -425,17 +402,15 @@ class VersionsReply(Reply):
 def keep(
     collection: str, body: VersionToBe, here: Here, idempotency_key: IdempotencyKey = ""
 ) -> Version:
-    """Name the point where a label field is now; it can be asked for as of then, for ever."""
-    op_id = body.op_id or idempotency_key
-    verbs = here.collection(collection)
-    return verbs.keep_version(body.name, note=body.note, field=body.field, op_id=op_id)
+    """Name the current point of a label field's history; reads `as_of` it stay possible."""
+    return here.collection(collection).keep_version(**body.arguments(idempotency_key))
 
 
 @versions_router.get("")
 def listed(
     collection: str, here: Here, field: str | None = None, retired: bool = False
 ) -> VersionsReply:
-    """Return the versions of a collection, the newest first; those that are retired on request."""
+    """Return the versions of a collection, newest first; `retired` includes retired ones."""
     found = here.collection(collection).versions(field=field, retired=retired)
     return VersionsReply(results=found)
 
@@ -445,10 +420,10 @@ def compare(
     collection: str,
     here: Here,
     before: Annotated[str, Query(description=_POINT)],
-    after: Annotated[str | None, Query(description=f"{_POINT}; now, where it is left away")] = None,
+    after: Annotated[str | None, Query(description=f"{_POINT}; by default now")] = None,
     field: str | None = None,
 ) -> Comparison:
-    """Return how two points differ: labels, references, the machine's decisions, the policy."""
+    """Compare two points: labels, references, automatic decisions and the policy."""
     return here.collection(collection).compare_versions(before, after, field=field)
 
 
@@ -459,7 +434,7 @@ def decide(
     as_of: Annotated[str, Query(description=_POINT)],
     field: str | None = None,
 ) -> Redecided:
-    """Return what the references and the policy of a point say of the documents of now."""
+    """Decide the current documents with the references and the policy of an earlier point."""
     return here.collection(collection).as_of(as_of).decide(field=field)
 
 
@@ -467,7 +442,7 @@ def decide(
 def retire(
     collection: str, version: str, here: Here, idempotency_key: IdempotencyKey = ""
 ) -> Version:
-    """Offer a version no more; who asks for it still gets what it gave, to the digit."""
+    """Retire a version: lists leave it out, but reads `as_of` it still return the same."""
     verbs = here.collection(collection)
     verbs.retire_version(version, op_id=idempotency_key)
     return next(one for one in verbs.versions(retired=True) if one.name == version)

@@ -1,11 +1,10 @@
-"""Objects over HTTP: uploads, changes that are labels, and what became of them."""
+"""Object routes: create from bytes, URLs or uploads, list, read, change and delete."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import re
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any, ClassVar
@@ -22,11 +21,12 @@ from lookalike.catalog.filters import MAX_FIELD_CHARACTERS, every, parse
 from lookalike.catalog.idempotency import Request
 from lookalike.catalog.objects import Draft, object_pks, read_objects
 from lookalike.catalog.pages import Selecting
+from lookalike.catalog.resources import Kind
 from lookalike.errors import BadContent, BadInput, Conflict, LookalikeError
 from lookalike.library.bucket import Bucket, NewBlob, NewObject
 from lookalike.library.remove import forget_objects
 from lookalike.model import Object
-from lookalike.server.context import Asked, Here
+from lookalike.server.context import Context, Here
 from lookalike.server.errors import code_of
 from lookalike.server.listing import Search, searched
 from lookalike.server.replies import (
@@ -38,7 +38,7 @@ from lookalike.server.replies import (
     fresh,
     sort_in,
 )
-from lookalike.server.routes.documents import PickedObject, PickingBody, picked
+from lookalike.server.routes.documents import PickedObject, PickingBody, page_of, picked
 from lookalike.server.routes.tasks import object_task_id, wait_for
 from lookalike.server.routes.uploads import uploaded
 from lookalike.server.shapes import (
@@ -55,7 +55,7 @@ from lookalike.server.shapes import (
 )
 from lookalike.stores import schema
 
-# --- incoming objects: bytes from the body, an address or an upload ------------------------------
+# --- incoming objects: bytes from the body, a URL or an upload -----------------------------------
 
 _ADDRESSES = ("http://", "https://", "file://", "s3://", "gs://", "data:")
 _TEXTS = ("text", "string")
@@ -63,7 +63,7 @@ _ID = re.compile(r"(?!\.{1,2}$)[^/\x00-\x1f\x7f]{1,200}")
 
 
 class BlobData(Body):
-    """Where the bytes of a blob are, or they themselves."""
+    """The bytes of a blob as base64, or the URL they are at."""
 
     url: str | None = None
     base64: str | None = None
@@ -71,7 +71,7 @@ class BlobData(Body):
 
 
 class NewBlobBody(Body):
-    """The bytes of one property of an object: `data` is a URL, a data: URL, a text or numbers."""
+    """The blob of one property of an object: `data` is a URL, a data: URL, a text or numbers."""
 
     idle: ClassVar = frozenset(
         {"key_prefix", "checksum", "metadata", "canonicalize_source", "force_remirror", "details"}
@@ -85,7 +85,7 @@ class NewBlobBody(Body):
 
 
 class NewObjectBody(OpenBody):
-    """An object to be: blobs by property, and metadata, flat or under `metadata`."""
+    """A new object: blobs by property, and metadata, flat or under `metadata`."""
 
     idle: ClassVar = frozenset(
         {"skip_duplicates", "canonicalize_source", "force_remirror", "edges"}
@@ -96,51 +96,56 @@ class NewObjectBody(OpenBody):
     blobs: list[NewBlobBody] = Field(default_factory=list, max_length=100)
 
 
-class _Unfetched(Exception):
-    """An address gave nothing: the object is there, and has failed."""
+class _FetchFailed(Exception):
+    """A URL could not be read: the object is created, with this error."""
 
 
-def incoming(here: Asked, home: Bucket, body: NewObjectBody, key: str) -> NewObject:
-    """Return what a body says of an object to be; what cannot be fetched is its error.
+def new_object(here: Context, home: Bucket, body: NewObjectBody, key: str) -> NewObject:
+    """Return the object of a body; a URL that cannot be read becomes the object's error.
 
-    Raises FetchRefused for an address that must not be fetched, BadInput, BadContent.
+    Raises FetchRefused for a URL that must not be fetched, BadInput, BadContent.
     """
     id = body.object_id or f"obj_{ULID()}"
     if not _ID.fullmatch(id):
-        raise BadInput(f"{id!r} cannot be an object_id, which stands in addresses: leave '/' away")
+        raise BadInput(
+            f"{id!r} cannot be an object_id, which is a part of URLs: give 1 to 200 characters "
+            "without '/' and control characters"
+        )
     if not key and body.idempotency_key:
-        key = once_key(here, home, body.idempotency_key, body)
+        key = idempotent_key(here, home, body.idempotency_key, body)
     prefix = (body.key_prefix or "").strip("/")
     blobs, error = [], None
     for one in body.blobs:
         try:
             blobs.append(_blob(here, home, one))
-        except _Unfetched as failure:
+        except _FetchFailed as failure:
             error = str(failure)
-    named = key or (f"{prefix}/{id}" if prefix else None)
-    return NewObject(body.all_metadata(), blobs, id, named, "", error)
+    prefixed = f"{prefix}/{id}" if prefix else None
+    return NewObject(body.all_metadata(), blobs, id, key or prefixed, "", error)
 
 
-def once_key(here: Asked, home: Bucket, name: str, body: Body) -> str:
-    """Return the key of objects that a request of this name makes; "" without a name.
+def idempotent_key(here: Context, home: Bucket, name: str, body: Body) -> str:
+    """Return the key for objects of a request with an idempotency key `name`; "" without one.
 
-    Raises BadInput for what is no name, Conflict where another body was sent under it.
+    Raises BadInput for an invalid name, Conflict where another body was sent with it.
     """
-    asked = body.model_dump(mode="json", exclude={"idempotency_key"})
-    request = Request.of(name, asked)
+    content = body.model_dump(mode="json", exclude={"idempotency_key"})
+    request = Request.of(name, content)
     if request is None:
         return ""
-    mine, theirs = f"idem:{name}/{request.digest[:32]}/", schema.object_.c.key
-    same_name = theirs.between(f"idem:{name}/", f"idem:{name}0")  # "0" comes after "/"
-    query = select(theirs).where(schema.object_.c.bucket_pk == home.row.pk, same_name)
+    key, column = f"idem:{name}/{request.digest[:32]}/", schema.object_.c.key
+    same_name = column.between(f"idem:{name}/", f"idem:{name}0")  # "0" comes after "/"
+    query = select(column).where(schema.object_.c.bucket_pk == home.row.pk, same_name)
     with here.runtime.store.read() as snapshot:
-        made = snapshot.rows(query.limit(1))
-    if made and not made[0].key.startswith(mine):
-        raise Conflict(f"the request {name!r} was another one; give each a name of its own")
-    return mine
+        known = snapshot.rows(query.limit(1))
+    if known and not known[0].key.startswith(key):
+        raise Conflict(
+            f"the idempotency key {name!r} belongs to another request; give each its own"
+        )
+    return key
 
 
-def _blob(here: Asked, home: Bucket, body: NewBlobBody) -> NewBlob:
+def _blob(here: Context, home: Bucket, body: NewBlobBody) -> NewBlob:
     data = body.url if body.data is None else body.data
     name = body.filename or ""
     if body.upload_id is not None:
@@ -164,11 +169,11 @@ def _blob(here: Asked, home: Bucket, body: NewBlobBody) -> NewBlob:
     return NewBlob(body.property, _decoded(data, body.property), kind, "", name)
 
 
-def _fetched(here: Asked, body: NewBlobBody, address: str, name: str) -> NewBlob:
-    """Read what an address names, under the guard. Files and object stores stay where they are."""
+def _fetched(here: Context, body: NewBlobBody, address: str, name: str) -> NewBlob:
+    """Read the content of a URL with the guarded fetcher. The blob keeps the URL, unless data:."""
     is_data = address.startswith("data:")
     uri = address if is_data or "://" in address else f"file://{address}"
-    fetcher = here.context.fetcher
+    fetcher = here.server.fetcher
     fetcher.check(uri)
     if not is_data:
         name = name or unquote(PurePosixPath(urlsplit(uri).path).name)
@@ -177,14 +182,14 @@ def _fetched(here: Asked, body: NewBlobBody, address: str, name: str) -> NewBlob
     except BadContent as error:
         if is_data:
             raise
-        raise _Unfetched(str(error)) from error
+        raise _FetchFailed(str(error)) from error
     return NewBlob(body.property, data, body.type, "" if is_data else uri, name)
 
 
 def _is_address(data: str, kind: str) -> bool:
     if kind == "text":
         return data.startswith(("http://", "https://", "data:")) and not any(map(str.isspace, data))
-    if data.startswith("/"):  # so begin some files in base64, too: a JPEG for one
+    if data.startswith("/"):  # a path, or base64: that of a JPEG starts with "/", too
         return kind != "vector" and not _is_base64(data)
     return data.startswith(_ADDRESSES)
 
@@ -202,7 +207,7 @@ def _decoded(text: str, property: str) -> bytes:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise BadInput(
-            f"the blob {property!r} is neither an address nor base64: {text[:40]!r}"
+            f"the blob {property!r} is neither a URL nor base64: {text[:40]!r}"
         ) from error
 
 
@@ -214,15 +219,15 @@ MAX_BATCH = 10_000
 
 
 class NewObjectsBody(Body):
-    """Objects to be."""
+    """New objects."""
 
     objects: list[NewObjectBody] = Field(min_length=1, max_length=MAX_BATCH)
 
 
 class ObjectChange(OpenBody):
-    """Metadata to be changed; in a label field a person's label, or null to take it back.
+    """New values of metadata; in a label field a person's label, or null to take it back.
 
-    `key_prefix` is where the object shall be; its content is what it is.
+    `key_prefix` moves the object; its blobs cannot change.
     """
 
     idle: ClassVar = NewObjectBody.idle
@@ -231,7 +236,7 @@ class ObjectChange(OpenBody):
 
 
 class ObjectReply(Reply):
-    """An object. `status` is that of the collection in which it is least far."""
+    """An object. `status` is that of the collection that is least advanced with it."""
 
     object_id: str
     bucket_id: str
@@ -246,13 +251,13 @@ class ObjectReply(Reply):
 
 
 class IndexedObject(ObjectReply):
-    """An object of a batch, with its place there."""
+    """An object of a batch, with its index in the request."""
 
     object_index: int
 
 
 class FailedObject(Reply):
-    """An object of a batch that could not be made, and why."""
+    """An object of a batch that could not be created, and why."""
 
     object_index: int
     error: str
@@ -260,7 +265,7 @@ class FailedObject(Reply):
 
 
 class BatchReply(Reply):
-    """What became of a batch."""
+    """The result of a batch."""
 
     succeeded: list[IndexedObject]
     failed: list[FailedObject]
@@ -270,7 +275,7 @@ class BatchReply(Reply):
 
 
 class Objects(Reply):
-    """Objects, a page of them; `total_count` is null where they are too many to count."""
+    """A page of objects; `total_count` is null above 10,000 unless `include_total` is set."""
 
     results: list[ObjectReply] | list[PickedObject]
     total_count: int | None
@@ -285,11 +290,12 @@ def create_object(
     wait: Wait = None,
     idempotency_key: IdempotencyKey = "",
 ) -> ObjectReply:
-    """Put an object in; it is extracted and decided by itself."""
+    """Add an object; a worker extracts and decides it."""
     home = here.bucket(bucket)
-    made = home.put([incoming(here, home, body, once_key(here, home, idempotency_key, body))])
-    wait_for(here, home, [one.id for one in made], wait)
-    return _shown(here, home, home.object(made[0].id) if wait else made[0])
+    key = idempotent_key(here, home, idempotency_key, body)
+    (added,) = home.put([new_object(here, home, body, key)])
+    wait_for(here, home, [added.id], wait)
+    return _reply(here, home, home.object(added.id) if wait else added)
 
 
 @router.post("/batch")
@@ -300,35 +306,35 @@ def create_objects(
     wait: Wait = None,
     idempotency_key: IdempotencyKey = "",
 ) -> BatchReply:
-    """Put objects in; what cannot be one fails alone."""
+    """Add objects; the reply lists those that failed, the others are added."""
     home = here.bucket(bucket)
-    request = once_key(here, home, idempotency_key, body)
+    request = idempotent_key(here, home, idempotency_key, body)
     new: list[tuple[int, Draft]] = []
     failed: list[FailedObject] = []
     for place, one in enumerate(body.objects):
         key = f"{request}{place}" if request else ""
         try:
-            new.append((place, home.draft(incoming(here, home, one, key))))
+            new.append((place, home.draft(new_object(here, home, one, key))))
         except LookalikeError as error:
             code = code_of(error)[1]
             failed.append(FailedObject(object_index=place, error=str(error), error_type=code))
-    put = home.put_drafts([one for _, one in new])
-    wait_for(here, home, [one.id for one in put], wait)
-    if wait and put:
+    added = home.put_drafts([one for _, one in new])
+    wait_for(here, home, [one.id for one in added], wait)
+    if wait and added:
         with here.runtime.store.read() as snapshot:
-            pks = object_pks(snapshot, home.row.pk, [one.id for one in put])
+            pks = object_pks(snapshot, home.row.pk, [one.id for one in added])
             found = read_objects(snapshot, home.name, list(pks.values()))
         now = {one.id: one for one in found}
-        put = [now[one.id] for one in put]
-    shown = [
-        IndexedObject(object_index=place, **dict(_shown(here, home, one)))
-        for (place, _), one in zip(new, put, strict=True)
+        added = [now[one.id] for one in added]
+    succeeded = [
+        IndexedObject(object_index=place, **dict(_reply(here, home, one)))
+        for (place, _), one in zip(new, added, strict=True)
     ]
     return BatchReply(
-        succeeded=shown,
+        succeeded=succeeded,
         failed=failed,
         total_requested=len(body.objects),
-        succeeded_count=len(shown),
+        succeeded_count=len(succeeded),
         failed_count=len(failed),
     )
 
@@ -344,7 +350,7 @@ def list_objects(
     sort_by: str | None = None,
     return_presigned_urls: Presigned = False,
 ) -> Objects:
-    """List objects: by filters, sorted, a page at a time.
+    """List objects that fit filters, sorted, page by page.
 
     `search` finds a text in ids, keys, names and the metadata that the schema names.
     """
@@ -355,17 +361,13 @@ def list_objects(
     page = paged.of(body)
     with here.runtime.store.read() as snapshot:
         selecting = Selecting(snapshot, ObjectValues(home.row.pk))
-        size, start = page.size or 1, page.start
-        if page.cursor or not start:
-            found = selecting.page(tree, sort, limit=size, cursor=page.cursor)
-        else:
-            found = selecting.page_at(start, tree, sort, limit=size)
+        found = page_of(selecting, tree, sort, page)
         total = selecting.count(tree, at_most=page.count_at_most)
         objects = read_objects(snapshot, home.name, list(found.pks))
     signed = return_presigned_urls or body.return_presigned_urls
-    replies = [_shown(here, home, one, signed=signed) for one in objects]
+    replies = [_reply(here, home, one, signed=signed) for one in objects]
     return Objects(
-        results=_in_part(replies, body.select),
+        results=picked(replies, body.select, PickedObject),
         total_count=total,
         pagination=page.pagination(found.next_cursor, total),
     )
@@ -381,7 +383,7 @@ def list_objects_get(
     sort_by: str | None = None,
     return_presigned_urls: Presigned = False,
 ) -> Objects:
-    """List objects: by filters, sorted, a page at a time."""
+    """List objects that fit filters, sorted, page by page."""
     return list_objects(bucket, here, paged, None, filters, search, sort_by, return_presigned_urls)
 
 
@@ -393,11 +395,11 @@ def get_object(
     response: Response,
     return_presigned_urls: Presigned = False,
 ) -> ObjectReply:
-    """Return an object as it stands."""
+    """Return an object; its ETag is a digest of its state."""
     home = here.bucket(bucket)
     found = home.object(object_id)
     response.headers["etag"] = etag(found)
-    return _shown(here, home, found, signed=return_presigned_urls)
+    return _reply(here, home, found, signed=return_presigned_urls)
 
 
 @router.patch("/{object_id}")
@@ -412,11 +414,11 @@ def change_object(
     if_match: IfMatch = "",
     idempotency_key: IdempotencyKey = "",
 ) -> ObjectReply:
-    """Change metadata. In a label field this is a person's label, on each of its documents.
+    """Change metadata. A value of a label field is a person's label, for each of its documents.
 
-    It reaches the references and every decision that it changes in one transaction; `changed`
-    tells what it changed. With `If-Match` it is refused (409) where the object is another by now.
-    `key_prefix` moves the object.
+    One transaction updates the references and every decision that depends on them; `changed` lists
+    the changes. With `If-Match` an object that has changed since is a conflict (409). `key_prefix`
+    moves the object.
     """
     home = here.bucket(bucket)
     known = fresh(if_match, lambda: home.object(object_id))
@@ -433,30 +435,21 @@ def change_object(
     if wait:
         now = home.object(object_id)
     response.headers["etag"] = etag(now)
-    reply = _shown(here, home, now)
+    reply = _reply(here, home, now)
     reply.changed = changed_reply(changed)
     return reply
 
 
 @router.delete("/{object_id}", status_code=204)
 def delete_object(bucket: str, object_id: str, here: Here) -> None:
-    """Erase an object with its documents, labels, vectors and copies, for good."""
+    """Erase an object with its documents, labels, vectors and copies. This cannot be undone."""
     forget_objects(here.runtime, here.bucket(bucket).row.pk, [object_id])
 
 
-def _in_part(
-    replies: list[ObjectReply], fields: Sequence[str] | None
-) -> list[ObjectReply] | list[PickedObject]:
-    if fields is None:
-        return replies
-    wanted = ("object_id", "bucket_id", *fields)
-    return [PickedObject(**one) for one in picked(replies, wanted)]
-
-
-def _shown(here: Asked, home: Bucket, one: Object, *, signed: bool = False) -> ObjectReply:
+def _reply(here: Context, home: Bucket, one: Object, *, signed: bool = False) -> ObjectReply:
     return ObjectReply(
         object_id=one.id,
-        bucket_id="bkt_" + home.name,
+        bucket_id=Kind.BUCKET.prefix + home.name,
         key_prefix=_prefix(one),
         metadata=dict(one.metadata),
         blobs=blob_replies(here, home.name, one.id, one.blobs, signed=signed),
@@ -468,6 +461,6 @@ def _shown(here: Asked, home: Bucket, one: Object, *, signed: bool = False) -> O
 
 
 def _prefix(one: Object) -> str | None:
-    """Return what is before the id in an object's key; other keys have no prefix."""
-    place = f"/{one.id}"
-    return one.key.removesuffix(place) if one.key.endswith(place) else None
+    """Return the part of an object's key before its id; None for a key without the id."""
+    suffix = f"/{one.id}"
+    return one.key.removesuffix(suffix) if one.key.endswith(suffix) else None

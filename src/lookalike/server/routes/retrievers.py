@@ -1,4 +1,4 @@
-"""Retrievers over HTTP: stored searches, and running them."""
+"""Retriever routes: stored searches, and executing them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from lookalike.catalog.retrievers import Searching, Stage, stages_of
 from lookalike.errors import BadInput, Conflict
 from lookalike.library.collection.suggestions import collections_named, collections_with_documents
 from lookalike.library.retrieve import Found, Retrieval, retrieve
-from lookalike.server.context import Asked, Here, make_once
-from lookalike.server.listing import resources_chosen
+from lookalike.server.context import Context, Here, changed_about, make_once
+from lookalike.server.listing import select_resources
 from lookalike.server.replies import DocumentReply
-from lookalike.server.routes.documents import shown
+from lookalike.server.routes.documents import document_replies
 from lookalike.server.shapes import (
     Body,
     Deleted,
@@ -36,7 +36,7 @@ router = APIRouter(prefix="/v1/retrievers", tags=["retrievers"], route_class=Jso
 
 
 class NewRetriever(Body):
-    """A stored search to be. A collection that it names need not be there yet."""
+    """A new stored search. The collections that it names need not exist yet."""
 
     idle: ClassVar = frozenset(
         {"requires_subscription", "tags", "cache_config", "budget_limits", "display_config"}
@@ -51,7 +51,7 @@ class NewRetriever(Body):
 
 
 class RetrieverChange(Body):
-    """What of a stored search shall change."""
+    """Changes of a stored search; its name cannot change."""
 
     idle: ClassVar = NewRetriever.idle
     retriever_name: str | None = None
@@ -63,7 +63,7 @@ class RetrieverChange(Body):
 
 
 class CloneRetriever(RetrieverChange):
-    """A stored search that is to be like another one."""
+    """The name of a copy of a stored search, and changes of it."""
 
     retriever_name: Name
 
@@ -92,7 +92,7 @@ class RetrieverReply(Reply):
 
 
 class Retrievers(Reply):
-    """Stored searches, a page of them."""
+    """A page of stored searches."""
 
     results: list[RetrieverReply]
     total: int
@@ -101,13 +101,13 @@ class Retrievers(Reply):
 
 
 class ChangedRetriever(Reply):
-    """A stored search as it is now."""
+    """A stored search after a change."""
 
     retriever: RetrieverReply
 
 
 class ClonedRetriever(ChangedRetriever):
-    """A stored search that was made like another one."""
+    """A stored search that was created as a copy of another one."""
 
     source_retriever_id: str
 
@@ -116,7 +116,7 @@ class ClonedRetriever(ChangedRetriever):
 def create_retriever(
     body: NewRetriever, here: Here, idempotency_key: IdempotencyKey = ""
 ) -> RetrieverReply:
-    """Store a search. A collection that it names may be made later."""
+    """Store a search. The collections that it names may be created later."""
     stages_of(body.stages)
     spec = {
         "collections": body.collection_identifiers or body.collection_ids or [],
@@ -132,13 +132,13 @@ def create_retriever(
 
 @router.post("/list")
 def list_retrievers(here: Here, paged: Pages, body: ListBody | None = None) -> Retrievers:
-    """List stored searches: by filters or a text in their name, id or description; sorted."""
+    """List stored searches that fit filters or a text in name, id or description; sorted."""
     with here.runtime.store.read() as snapshot:
-        rows = resources_chosen(
+        rows = select_resources(
             listed(snapshot, here.namespace, Kind.RETRIEVER), Kind.RETRIEVER, body
         )
     page, pagination = paged.of(body).of_list(rows, lambda row: int(row.pk))
-    results = [_shown(row) for row in page]
+    results = [_reply(row) for row in page]
     return Retrievers(
         results=results, total=len(rows), total_count=len(rows), pagination=pagination
     )
@@ -154,23 +154,23 @@ def list_retrievers_get(here: Here, paged: Pages) -> Retrievers:
 def get_retriever(retriever: str, here: Here) -> RetrieverReply:
     """Return a stored search by its name or id."""
     with here.runtime.store.read() as snapshot:
-        return _shown(named(snapshot, here.namespace, Kind.RETRIEVER, retriever))
+        return _reply(named(snapshot, here.namespace, Kind.RETRIEVER, retriever))
 
 
 @router.patch("/{retriever}")
 def change_retriever(retriever: str, body: RetrieverChange, here: Here) -> ChangedRetriever:
-    """Change a stored search."""
+    """Change a stored search; its version rises by one."""
     with here.runtime.store.write() as txn:
         row = named(txn, here.namespace, Kind.RETRIEVER, retriever)
         if body.retriever_name not in (None, row.name):
-            raise Conflict(f"the name {row.name!r} is for ever; clone the retriever instead")
+            raise Conflict(f"the name {row.name!r} cannot change; clone the retriever instead")
         change(txn, row.pk, _changed(row.spec, body) | {"version": row.spec["version"] + 1})
     return ChangedRetriever(retriever=get_retriever(row.name, here))
 
 
 @router.delete("/{retriever}")
 def delete_retriever(retriever: str, here: Here) -> Deleted:
-    """Remove a stored search; label fields that were made with it stay as they are."""
+    """Remove a stored search; label fields that were created with it stay."""
     with here.runtime.store.write() as txn:
         row = named(txn, here.namespace, Kind.RETRIEVER, retriever)
         remove(txn, row.pk)
@@ -179,7 +179,7 @@ def delete_retriever(retriever: str, here: Here) -> Deleted:
 
 @router.post("/{retriever}/clone")
 def clone_retriever(retriever: str, body: CloneRetriever, here: Here) -> ClonedRetriever:
-    """Store a search like another one."""
+    """Store a copy of a search, with changes."""
     with here.runtime.store.write() as txn:
         row = named(txn, here.namespace, Kind.RETRIEVER, retriever)
         spec = _changed(row.spec, body) | {"version": 1}
@@ -200,15 +200,10 @@ def _changed(spec: dict[str, Any], body: RetrieverChange) -> dict[str, Any]:
         after["collections"] = body.collection_identifiers
     if body.input_schema is not None:
         after["input_schema"] = body.input_schema
-    about = dict(after["about"])
-    if body.description is not None:
-        about["description"] = body.description
-    if body.metadata is not None:
-        about["metadata"] = body.metadata
-    return after | {"about": about}
+    return after | {"about": changed_about(spec["about"], body.description, body.metadata)}
 
 
-def _shown(row: Any) -> RetrieverReply:
+def _reply(row: Any) -> RetrieverReply:
     spec = row.spec
     return RetrieverReply(
         retriever_id=Kind.RETRIEVER.prefix + row.name,
@@ -223,7 +218,7 @@ def _shown(row: Any) -> RetrieverReply:
 
 
 def _stage(raw: dict[str, Any], place: int) -> StageReply:
-    """Return a stage in the one shape that both kinds of clients read."""
+    """Return a stage in the shape that both the review page and the Mixpeek client read."""
     config = dict(raw.get("config") or {})
     if not config:
         kind = raw.get("stage_type") or raw.get("type")
@@ -246,7 +241,7 @@ MAX_RUNS = 50
 
 
 class Execution(Body):
-    """What is asked for in one run."""
+    """The inputs, filters and page of one execution."""
 
     idle: ClassVar = frozenset(
         {
@@ -262,7 +257,7 @@ class Execution(Body):
 
 
 class AdHoc(Execution):
-    """A search that is not stored; where it names no collection, all are searched that can be."""
+    """A search that is not stored; without collections it covers all that have documents."""
 
     idle: ClassVar = Execution.idle | NewRetriever.idle
     collection_identifiers: list[str] | None = None
@@ -271,7 +266,7 @@ class AdHoc(Execution):
 
 
 class Executions(Body):
-    """Several runs."""
+    """Several executions of one stored search."""
 
     idle: ClassVar = Execution.idle | {"concurrency"}
     queries: list[Execution] = Field(min_length=1, max_length=MAX_RUNS)
@@ -279,7 +274,7 @@ class Executions(Body):
 
 
 class StageStatistics(Reply):
-    """What a stage took in and gave out."""
+    """The number of documents before and after a stage, and its time."""
 
     input_count: int
     output_count: int
@@ -288,13 +283,13 @@ class StageStatistics(Reply):
 
 
 class Statistics(Reply):
-    """What each stage did."""
+    """The statistics of each stage, by its index and name."""
 
     stages: dict[str, StageStatistics]
 
 
 class ExecutionReply(Reply):
-    """What a run found, the best first; `results` and `documents` are the same."""
+    """The documents that a search found, best first; `results` and `documents` are the same."""
 
     execution_id: str
     status: str = "completed"
@@ -307,7 +302,7 @@ class ExecutionReply(Reply):
 
 
 class ExecutionsReply(Reply):
-    """What several runs found, in the order asked."""
+    """The results of several executions, in the order of the queries."""
 
     results: list[ExecutionReply]
 
@@ -316,7 +311,7 @@ class ExecutionsReply(Reply):
 def execute_ad_hoc(
     body: AdHoc, here: Here, return_presigned_urls: Presigned = False
 ) -> ExecutionReply:
-    """Run a search that is not stored."""
+    """Execute a search that is not stored."""
     signed = return_presigned_urls or body.return_presigned_urls
     return _run(here, "", body.collection_identifiers or [], body.stages, body, signed=signed)
 
@@ -328,7 +323,7 @@ def execute_retriever(
     body: Execution | None = None,
     return_presigned_urls: Presigned = False,
 ) -> ExecutionReply:
-    """Run a stored search: by text, picture, vector or document."""
+    """Execute a stored search: by text, image, vector or document."""
     body = body or Execution()
     with here.runtime.store.read() as snapshot:
         row = named(snapshot, here.namespace, Kind.RETRIEVER, retriever)
@@ -341,14 +336,14 @@ def execute_retriever(
 def execute_batch(
     retriever: str, body: Executions, here: Here, return_presigned_urls: Presigned = False
 ) -> ExecutionsReply:
-    """Run a stored search several times."""
+    """Execute a stored search several times."""
     signed = return_presigned_urls or body.return_presigned_urls
     runs = [execute_retriever(retriever, here, one, signed) for one in body.queries]
     return ExecutionsReply(results=runs)
 
 
 def _run(
-    here: Asked,
+    here: Context,
     name: str,
     collections: Sequence[str],
     stages: Sequence[dict[str, Any]],
@@ -378,7 +373,7 @@ def _run(
         by_pk: dict[int, DocumentReply] = {}
         for row in rows:
             pks = [one.pk for one in page if one.collection.pk == row.pk]
-            replies = shown(here, snapshot, row, pks, signed=signed)
+            replies = document_replies(here, snapshot, row, pks, signed=signed)
             by_pk |= dict(zip(pks, replies, strict=True))
     documents = [_with_score(by_pk[one.pk], one) for one in page]
     return ExecutionReply(
@@ -398,13 +393,13 @@ def _run(
 
 
 def _named_in(stages: Sequence[Stage]) -> list[str]:
-    """Return the collections that stages name, where the retriever itself names none."""
+    """Return the collections that stages name; used where the retriever itself names none."""
     searches = [one for one in stages if isinstance(one, Searching)]
     return list(dict.fromkeys(name for one in searches for name in one.collections))
 
 
 def _page(body: Execution) -> tuple[int, int]:
-    """Return from which result on, and how many, are asked for."""
+    """Return the offset and the number of results that are requested."""
     given = body.pagination or {}
     size = _number(given, ("page_size", "limit"), body.limit or 1000)
     start = _number(given, ("offset",), 0)
@@ -412,7 +407,9 @@ def _page(body: Execution) -> tuple[int, int]:
     if cursor is not None:
         after = whole_number(cursor) if isinstance(cursor, str) else None
         if after is None:
-            raise BadInput(f"pagination.cursor is {str(cursor)[:80]!r}, which no answer gave")
+            raise BadInput(
+                f"pagination.cursor is {str(cursor)[:80]!r}; send the next_cursor of a reply"
+            )
         start = after
     elif given.get("page_number"):
         start = (max(_number(given, ("page_number",), 1), 1) - 1) * size
@@ -433,8 +430,8 @@ def _with_score(reply: DocumentReply, one: Found) -> DocumentReply:
     reply.score = one.score
     if one.enriched:
         reply.taxonomies = one.enriched
-        for said in one.enriched.values():
-            for name, match in said.items():
+        for matches in one.enriched.values():
+            for name, match in matches.items():
                 if match is not None and reply.metadata.get(name) is None:
                     reply.metadata[name] = match["label"]
     return reply

@@ -1,4 +1,4 @@
-"""Tasks over HTTP: how far work has come that was asked for."""
+"""Task routes: the state of background work; and migrations to another extractor."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from lookalike.library.bucket import Bucket, bucket_from
 from lookalike.library.migration import Migration, MigrationProgress
 from lookalike.library.migration_switch import changes_to
 from lookalike.model import Changed, Object, Status
-from lookalike.server.context import Asked, Here
-from lookalike.server.listing import chosen
+from lookalike.server.context import Context, Here
+from lookalike.server.listing import select_rows
 from lookalike.server.shapes import (
     Body,
     Deleted,
@@ -48,18 +48,18 @@ from lookalike.stores.base import Snapshot
 
 router = APIRouter(prefix="/v1/tasks", tags=["tasks"], route_class=JsonRoute)
 
-_OBJECT = "task_{pk}_{id}"
+_OBJECT_TASK = "task_{pk}_{id}"
 _TYPES = {
     TaskKind.EXTRACT: "api_collections_trigger",
     TaskKind.DECIDE: "api_taxonomies_materialize",
     TaskKind.MIGRATE: "lookalike_collections_migrate",
 }
-_MOST = 10_000
+_MAX_TASKS = 10_000
 _KNOWN = ("task_id", "task_type", "status", "error", "created_at", "ended_at", "additional_data")
 
 
 class TaskList(ListBody):
-    """Which tasks are asked for."""
+    """The filters, order and page of a list of tasks."""
 
     idle: ClassVar = ListBody.idle
     status: str | None = None
@@ -67,7 +67,7 @@ class TaskList(ListBody):
 
 
 class TaskReply(Reply):
-    """Work that was asked for."""
+    """A task: background work that a request started."""
 
     task_id: str
     task_type: str
@@ -81,7 +81,7 @@ class TaskReply(Reply):
 
 
 class Tasks(Reply):
-    """Tasks, the newest first; a page of them."""
+    """A page of tasks, newest first."""
 
     results: list[TaskReply]
     total_count: int
@@ -90,41 +90,43 @@ class Tasks(Reply):
 
 @router.get("/{task}")
 def get_task(task: str, here: Here) -> TaskReply:
-    """Return a task: also the one that an upload began, by the id that it answered."""
+    """Return a task, also the extraction of an object by the task id in an object's reply."""
     home = _bucket_of(here, task)
     if home is not None:
         return object_task(home, task.split("_", 2)[2])
     with here.runtime.store.read() as snapshot:
-        return _shown(_task(here, snapshot, task))
+        return _reply(_task(here, snapshot, task))
 
 
 @router.post("/list")
 def list_tasks(here: Here, paged: Pages, body: TaskList | None = None) -> Tasks:
-    """List tasks that were asked for, by default the newest first; uploads are not among them."""
+    """List tasks, by default newest first, without the extractions of objects."""
     with here.runtime.store.read() as snapshot:
         namespace = here.allowed_namespace or here.namespace
-        rows = tasks(snapshot, namespace, limit=_MOST)
+        rows = tasks(snapshot, namespace, limit=_MAX_TASKS)
     pks = {one.id: one.pk for one in rows}
-    found = [_shown(one) for one in rows]
+    found = [_reply(one) for one in rows]
     if body is not None:
         found = [
             one
             for one in found
             if body.status in (None, one.status) and body.task_type in (None, one.task_type)
         ]
-    found = chosen(found, _KNOWN, _told, body)
+    found = select_rows(found, _KNOWN, _values, body)
     page, pagination = paged.of(body).of_list(found, lambda one: -pks[one.task_id])
     return Tasks(results=page, total_count=len(found), pagination=pagination)
 
 
 @router.delete("/{task}")
 def delete_task(task: str, here: Here) -> Deleted:
-    """Take back a task that nobody has begun."""
+    """Cancel a pending task."""
     with here.runtime.store.write() as txn:
         found = _task(here, txn, task)
         if not cancel_task(txn, found.id):
-            raise Conflict(f"the task {task!r} is {found.status.value}: it cannot be taken back")
-    return Deleted(message=f"took back the task {task}")
+            raise Conflict(
+                f"the task {task!r} is {found.status.value}; only PENDING tasks can be cancelled"
+            )
+    return Deleted(message=f"cancelled the task {task}")
 
 
 def object_task(home: Bucket, id: str) -> TaskReply:
@@ -132,7 +134,7 @@ def object_task(home: Bucket, id: str) -> TaskReply:
     one: Object = home.object(id)
     ended = one.status.value in ("COMPLETED", "FAILED")
     return TaskReply(
-        task_id=_OBJECT.format(pk=home.row.pk, id=id),
+        task_id=object_task_id(home, id),
         task_type="api_buckets_objects_create",
         status=one.status.value,
         inputs=[id],
@@ -145,12 +147,12 @@ def object_task(home: Bucket, id: str) -> TaskReply:
 
 
 def object_task_id(home: Bucket, id: str) -> str:
-    """Return the id under which the extraction of an object is a task."""
-    return _OBJECT.format(pk=home.row.pk, id=id)
+    """Return the task id of the extraction of an object."""
+    return _OBJECT_TASK.format(pk=home.row.pk, id=id)
 
 
-def wait_for(here: Asked, home: Bucket, ids: Sequence[str], seconds: float | None) -> None:
-    """Let the worker begin, and wait until objects are extracted or have failed."""
+def wait_for(here: Context, home: Bucket, ids: Sequence[str], seconds: float | None) -> None:
+    """Wake the worker, and wait up to `seconds` until objects are extracted or have failed."""
 
     def is_done() -> bool:
         with here.runtime.store.read() as snapshot:
@@ -160,8 +162,8 @@ def wait_for(here: Asked, home: Bucket, ids: Sequence[str], seconds: float | Non
     here.wait(seconds if ids else None, is_done)
 
 
-def _bucket_of(here: Asked, task: str) -> Bucket | None:
-    """Return the bucket of a task that is the extraction of an object."""
+def _bucket_of(here: Context, task: str) -> Bucket | None:
+    """Return the bucket in the task id of an object's extraction; None for other tasks."""
     parts = task.split("_", 2)
     pk = whole_number(parts[1]) if len(parts) == 3 else None
     if pk is None:
@@ -177,26 +179,27 @@ def _bucket_of(here: Asked, task: str) -> Bucket | None:
     return Bucket(here.runtime, bucket_from(row))
 
 
-def _task(here: Asked, snapshot: Snapshot, id: str) -> Task:
+def _task(here: Context, snapshot: Snapshot, id: str) -> Task:
     found = task_of(snapshot, id)
     if not _may_see(here, found.namespace):
         raise NotFound(f"there is no task {id!r}; ask for it again")
     return found
 
 
-def _may_see(here: Asked, namespace: str) -> bool:
-    """Return whether one may see tasks of a namespace: a key for all of them sees all."""
+def _may_see(here: Context, namespace: str) -> bool:
+    """Return whether the caller may see tasks of a namespace; a key for all namespaces sees all."""
     return here.allowed_namespace in (None, namespace)
 
 
-def _told(one: TaskReply) -> dict[str, Any]:
-    said = one.model_dump(include=set(_KNOWN))
+def _values(one: TaskReply) -> dict[str, Any]:
+    """Return a task's values for filters and sorting; times are in seconds."""
+    values = one.model_dump(include=set(_KNOWN))
     for name in ("created_at", "ended_at"):
-        said[name] = None if said[name] is None else said[name].timestamp()
-    return said
+        values[name] = None if values[name] is None else values[name].timestamp()
+    return values
 
 
-def _shown(task: Task) -> TaskReply:
+def _reply(task: Task) -> TaskReply:
     collection = Kind.COLLECTION.prefix + task.spec["collection"]
     return TaskReply(
         task_id=task.id,
@@ -216,11 +219,11 @@ def _shown(task: Task) -> TaskReply:
 migrations_router = APIRouter(prefix="/v1/verbs", tags=["verbs"], route_class=JsonRoute)
 
 _UNFINISHED = (Status.PENDING, Status.PROCESSING)
-_ID = "task_m_{}"
+_MIGRATION_TASK = "task_m_{}"
 
 
 class ExtractorToBe(Body):
-    """Which collections shall have which extractor; `options` left out are those it had before."""
+    """The new extractor of some collections; without `options` they keep the ones they have."""
 
     collections: list[str] = Field(max_length=1000)
     extractor: str
@@ -230,32 +233,32 @@ class ExtractorToBe(Body):
 
 
 class AskedBefore(Body):
-    """What was asked for before, by the id that was answered."""
+    """A migration, by the id in the reply to its request."""
 
     task_id: str
 
 
 @migrations_router.post("/prepare_migration")
 def prepare_migration(body: ExtractorToBe, here: Here, idempotency_key: IdempotencyKey = "") -> str:
-    """Let collections be extracted with another extractor, beside, and compared.
+    """Extract collections with another extractor into a standby space, and compare the two.
 
-    The answer is the id of a task; `migration` tells what became of it.
+    Returns the id of a task; `migration` returns its progress and result.
     """
-    return _asked(here, body, idempotency_key, switches=False)
+    return _request(here, body, idempotency_key, switches=False)
 
 
 @migrations_router.post("/migrate")
 def migrate(body: ExtractorToBe, here: Here, idempotency_key: IdempotencyKey = "") -> str:
-    """Let collections change to another extractor, in one step.
+    """Switch collections to another extractor, in one step.
 
-    The answer is the id of a task; `migration` tells what became of it.
+    Returns the id of a task; `migration` returns its progress and result.
     """
-    return _asked(here, body, idempotency_key, switches=True)
+    return _request(here, body, idempotency_key, switches=True)
 
 
 @migrations_router.post("/migration")
 def migration(body: AskedBefore, here: Here, wait: Wait = None) -> MigrationProgress:
-    """Return how far a migration is that was asked for, or what came of it."""
+    """Return the progress of a migration, or its result."""
 
     def found() -> Task:
         with here.runtime.store.read() as snapshot:
@@ -279,12 +282,11 @@ def migration(body: AskedBefore, here: Here, wait: Wait = None) -> MigrationProg
 # --- inside ---------------------------------------------------------------------------------------
 
 
-def _asked(here: Asked, body: ExtractorToBe, key: str, *, switches: bool) -> str:
-    """Write the task, once for what is asked for again. Raises at once what can be known now."""
+def _request(here: Context, body: ExtractorToBe, key: str, *, switches: bool) -> str:
+    """Write the task unless a repeated request wrote it. Raises errors that show before it runs."""
     key = body.op_id or key or str(ULID())
-    Request.of(key)  # raises for what cannot name an operation
-    id, runtime = _ID.format(key), here.runtime
-    asked = (body.collections, body.extractor, body.options)
+    Request.of(key)  # raises for an invalid name of an operation
+    id, runtime = _MIGRATION_TASK.format(key), here.runtime
     spec = {
         "collections": body.collections,
         "extractor": body.extractor,
@@ -296,28 +298,29 @@ def _asked(here: Asked, body: ExtractorToBe, key: str, *, switches: bool) -> str
     with suppress(NotFound), runtime.store.write() as txn:
         before = _migration_task(here, txn, id)
         if {name: before.spec.get(name) for name in spec} != spec:
-            raise Conflict(f"{key!r} was another migration; give each a name of its own")
+            raise Conflict(f"{key!r} belongs to another migration; give each its own op_id")
         if before.status is not Status.FAILED:
             return id
         forget_task(txn, before)
-    changes = changes_to(runtime.store, runtime.new_extractor, here.namespace, *asked)
+    wanted = (body.collections, body.extractor, body.options)
+    changes = changes_to(runtime.store, runtime.new_extractor, here.namespace, *wanted)
     row = changes[0].row
     spec |= {"collection_pk": row.pk, "collection": row.name, "actor": runtime.actor}
     with runtime.store.write() as txn:
         request_task(txn, here.namespace, TaskKind.MIGRATE, spec, at=runtime.clock(), id=id)
-    here.context.worker.wake()
+    here.server.worker.wake()
     return id
 
 
-def _migration_task(here: Asked, snapshot: Snapshot, id: str) -> Task:
+def _migration_task(here: Context, snapshot: Snapshot, id: str) -> Task:
     task = task_of(snapshot, id)
     if task.namespace != here.namespace or task.kind is not TaskKind.MIGRATE:
         raise NotFound(f"there is no migration {id!r}; ask for it again")
     return task
 
 
-def _left(here: Asked, snapshot: Snapshot, task: Task) -> int:
-    """Return how many objects are to be extracted yet, in spaces beside of that extractor."""
+def _left(here: Context, snapshot: Snapshot, task: Task) -> int:
+    """Return the number of objects still to extract into the standby spaces of the extractor."""
     left, extractor = 0, extractor_name(task.spec["extractor"])
     for name in task.spec["collections"]:
         with suppress(NotFound):

@@ -1,4 +1,4 @@
-"""Taxonomies over HTTP: rules with a name, their versions, and asking them without recording."""
+"""Taxonomy routes: named policies with versions, and executing them without recording."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from lookalike.ingest.executors import chosen_inputs
 from lookalike.library.collection.suggestions import (
     collections_named,
     matched_known,
-    matched_unkept,
+    matched_vectors,
 )
 from lookalike.library.create import detach
 from lookalike.library.retrieve import mode_of, vectors_of, vectors_of_inputs
 from lookalike.model import LABEL_SEPARATOR, Blob
-from lookalike.server.context import Asked, Here, make_once
-from lookalike.server.listing import resources_chosen
+from lookalike.server.context import Context, Here, changed_about, make_once
+from lookalike.server.listing import select_resources
 from lookalike.server.routes.documents import selecting_in
 from lookalike.server.routes.taxonomy_shapes import (
     TaxonomyConfig,
     TaxonomyReply,
     node_id,
-    shown_taxonomy,
+    taxonomy_reply,
 )
 from lookalike.server.shapes import (
     Body,
@@ -61,7 +61,7 @@ router = APIRouter(prefix="/v1/taxonomies", tags=["taxonomies"], route_class=Jso
 
 
 class NewTaxonomy(Body):
-    """A taxonomy to be."""
+    """A new taxonomy."""
 
     idle: ClassVar = frozenset({"tags", "ready", "version"})
     taxonomy_name: Name
@@ -71,7 +71,7 @@ class NewTaxonomy(Body):
 
 
 class TaxonomyChange(Body):
-    """What a taxonomy says of itself; its rule changes by a new version."""
+    """A new description or metadata of a taxonomy; its config changes by a new version."""
 
     taxonomy_name: str | None = None
     description: str | None = None
@@ -85,7 +85,7 @@ class NewVersion(Body):
 
 
 class CloneTaxonomy(Body):
-    """A taxonomy that is to be like another one."""
+    """The name of a copy of a taxonomy, and changes of it."""
 
     taxonomy_name: Name
     config: TaxonomyConfig | None = None
@@ -94,7 +94,7 @@ class CloneTaxonomy(Body):
 
 
 class Taxonomies(Reply):
-    """Taxonomies, or versions of one; a page of them."""
+    """A page of taxonomies, or of versions of one."""
 
     results: list[TaxonomyReply]
     total_count: int
@@ -102,7 +102,7 @@ class Taxonomies(Reply):
 
 
 class ClonedTaxonomy(Reply):
-    """A taxonomy that was made like another one."""
+    """A taxonomy that was created as a copy of another one."""
 
     taxonomy: TaxonomyReply
     source_taxonomy_id: str
@@ -112,7 +112,7 @@ class ClonedTaxonomy(Reply):
 def create_taxonomy(
     body: NewTaxonomy, here: Here, idempotency_key: IdempotencyKey = ""
 ) -> TaxonomyReply:
-    """Make a taxonomy. It decides nothing until it is attached to a collection."""
+    """Create a taxonomy. It decides nothing until it is attached to a collection."""
     spec, at = body.config.spec(), here.runtime.clock()
     about = _about(body.config, body.description, body.metadata)
     with here.runtime.store.write() as txn:
@@ -126,12 +126,12 @@ def create_taxonomy(
 
 @router.post("/list")
 def list_taxonomies(here: Here, paged: Pages, body: ListBody | None = None) -> Taxonomies:
-    """List taxonomies: by filters or a text in their name, id or description; sorted."""
+    """List taxonomies that fit filters or a text in name, id or description; sorted."""
     with here.runtime.store.read() as snapshot:
         found = listed(snapshot, here.namespace, Kind.TAXONOMY)
-        rows = [taxonomy_row(row) for row in resources_chosen(found, Kind.TAXONOMY, body)]
+        rows = [taxonomy_row(row) for row in select_resources(found, Kind.TAXONOMY, body)]
         page, pagination = paged.of(body).of_list(rows, lambda row: row.pk)
-        results = [shown_taxonomy(here, snapshot, row) for row in page]
+        results = [taxonomy_reply(here, snapshot, row) for row in page]
     return Taxonomies(results=results, total_count=len(rows), pagination=pagination)
 
 
@@ -143,35 +143,31 @@ def list_taxonomies_get(here: Here, paged: Pages) -> Taxonomies:
 
 @router.get("/{taxonomy}")
 def get_taxonomy(taxonomy: str, here: Here, version: int | None = None) -> TaxonomyReply:
-    """Return a taxonomy by its name or id: the newest version, or the one asked for."""
+    """Return a taxonomy by its name or id: a version, by default the newest."""
     with here.runtime.store.read() as snapshot:
         row = taxonomy_named(here, snapshot, taxonomy)
         if version is None:
-            return shown_taxonomy(here, snapshot, row)
+            return taxonomy_reply(here, snapshot, row)
         if not 1 <= version <= len(row.versions):
             raise BadInput(f"the taxonomy {row.name!r} has versions 1 to {len(row.versions)}")
-        return shown_taxonomy(here, snapshot, row, version)
+        return taxonomy_reply(here, snapshot, row, version)
 
 
 @router.patch("/{taxonomy}")
 def change_taxonomy(taxonomy: str, body: TaxonomyChange, here: Here) -> TaxonomyReply:
-    """Change what a taxonomy says of itself; its name is for ever."""
+    """Change a taxonomy's description or metadata; its name cannot change."""
     with here.runtime.store.write() as txn:
         row = taxonomy_named(here, txn, taxonomy)
         if body.taxonomy_name not in (None, row.name):
-            raise Conflict(f"the name {row.name!r} is for ever; clone the taxonomy instead")
-        about = dict(row.about)
-        if body.description is not None:
-            about["description"] = body.description
-        if body.metadata is not None:
-            about["metadata"] = body.metadata
+            raise Conflict(f"the name {row.name!r} cannot change; clone the taxonomy instead")
+        about = changed_about(row.about, body.description, body.metadata)
         change(txn, row.pk, stored(row.versions, about))
     return get_taxonomy(row.name, here)
 
 
 @router.delete("/{taxonomy}")
 def delete_taxonomy(taxonomy: str, here: Here) -> Deleted:
-    """Remove a taxonomy; the label fields that it made stay, with their labels."""
+    """Remove a taxonomy; its label fields stay, with their labels."""
     with here.runtime.store.write() as txn:
         row = taxonomy_named(here, txn, taxonomy)
         detach(txn, [field.pk for _, field in attached_to(txn, here.namespace, row.name)])
@@ -181,18 +177,18 @@ def delete_taxonomy(taxonomy: str, here: Here) -> Deleted:
 
 @router.get("/{taxonomy}/versions")
 def list_versions(taxonomy: str, here: Here, paged: Pages) -> Taxonomies:
-    """List the versions of a taxonomy, the oldest first."""
+    """List the versions of a taxonomy, oldest first."""
     with here.runtime.store.read() as snapshot:
         row = taxonomy_named(here, snapshot, taxonomy)
-        all_of_them = list(range(1, len(row.versions) + 1))
-        page, pagination = paged.of(None).of_list(all_of_them, lambda number: number)
-        results = [shown_taxonomy(here, snapshot, row, number) for number in page]
-    return Taxonomies(results=results, total_count=len(all_of_them), pagination=pagination)
+        numbers = range(1, len(row.versions) + 1)
+        page, pagination = paged.of(None).of_list(numbers, lambda number: number)
+        results = [taxonomy_reply(here, snapshot, row, number) for number in page]
+    return Taxonomies(results=results, total_count=len(numbers), pagination=pagination)
 
 
 @router.post("/{taxonomy}/versions")
 def create_version(taxonomy: str, body: NewVersion, here: Here) -> TaxonomyReply:
-    """Give a taxonomy its next version. Collections follow it when it is applied to them."""
+    """Add a version to a taxonomy. A collection uses it once the taxonomy is applied again."""
     with here.runtime.store.write() as txn:
         row = taxonomy_named(here, txn, taxonomy)
         versions = (*row.versions, (body.config.spec(), here.runtime.clock()))
@@ -202,7 +198,7 @@ def create_version(taxonomy: str, body: NewVersion, here: Here) -> TaxonomyReply
 
 @router.post("/{taxonomy}/clone")
 def clone_taxonomy(taxonomy: str, body: CloneTaxonomy, here: Here) -> ClonedTaxonomy:
-    """Make a taxonomy like another one."""
+    """Create a copy of a taxonomy, with changes."""
     with here.runtime.store.write() as txn:
         row, at = taxonomy_named(here, txn, taxonomy), here.runtime.clock()
         spec = row.spec if body.config is None else body.config.spec()
@@ -218,7 +214,7 @@ def clone_taxonomy(taxonomy: str, body: CloneTaxonomy, here: Here) -> ClonedTaxo
     )
 
 
-def taxonomy_named(here: Asked, snapshot: Snapshot, name: str) -> TaxonomyRow:
+def taxonomy_named(here: Context, snapshot: Snapshot, name: str) -> TaxonomyRow:
     """Return a taxonomy by its name or id. Raises NotFound."""
     return taxonomy_row(named(snapshot, here.namespace, Kind.TAXONOMY, name))
 
@@ -243,7 +239,7 @@ def _mappings(config: TaxonomyConfig) -> list[dict[str, Any]]:
     ]
 
 
-# --- execution: what a taxonomy says, nothing kept -----------------------------------------------
+# --- execution: decide without recording ---------------------------------------------------------
 
 MAX_DOCUMENTS = 1000
 _MODES = {"image": "content", "content": "content", "url": "content", "base64": "content"}
@@ -251,11 +247,11 @@ _MODES |= {"text": "text", "vector": "vector"}
 
 
 class SourceDocument(OpenBody):
-    """A document that is here, an object that is, or a content in any other key.
+    """An existing document, an existing object, or a content in any other key.
 
-    A content is a text, a URL, base64 or a vector; it is looked for where the taxonomy's
-    `input_mappings` or those of the collection say, then under `image`, `text`, `vector`, `url` and
-    `base64`. An id that is not known is the caller's own name for it.
+    A content is a text, a URL, base64 or a vector. Its key is that of the `input_mappings` of the
+    taxonomy or the collection, else `image`, `text`, `vector`, `url` or `base64`. An unknown id is
+    the caller's own name for the content.
     """
 
     document_id: str | None = None
@@ -264,7 +260,7 @@ class SourceDocument(OpenBody):
 
 
 class TaxonomyExecution(Body):
-    """Of what a taxonomy is asked: documents, one content as `inputs`, or a collection's documents.
+    """What to decide: documents, one content as `inputs`, or the documents of a collection.
 
     Nothing is recorded.
     """
@@ -279,7 +275,7 @@ class TaxonomyExecution(Body):
 
 
 class MatchedNode(Reply):
-    """What a taxonomy says of a document."""
+    """A label that a taxonomy gives to a document."""
 
     document_id: str
     taxonomy_id: str
@@ -294,7 +290,7 @@ class MatchedNode(Reply):
 
 
 class ExecutionStats(Reply):
-    """How many documents were asked of, and how many got a label."""
+    """The number of documents decided, and of those that got a label."""
 
     processed_docs: int
     batches: int
@@ -303,7 +299,7 @@ class ExecutionStats(Reply):
 
 
 class TaxonomyExecuted(Reply):
-    """What a taxonomy says, in the order asked; a content has a result for each of its parts."""
+    """The decisions of a taxonomy, in request order; a content has a result for each part."""
 
     stats: ExecutionStats
     results: list[dict[str, Any]]
@@ -315,62 +311,62 @@ class TaxonomyExecuted(Reply):
 def execute_taxonomy(
     taxonomy: str, body: TaxonomyExecution, here: Here, version: int | None = None
 ) -> TaxonomyExecuted:
-    """Return what a taxonomy says of documents, objects or contents, and record nothing."""
+    """Return the labels that a taxonomy gives to documents, objects or contents; record nothing."""
     with here.runtime.store.read() as snapshot:
         row = taxonomy_named(here, snapshot, taxonomy)
         if version is not None and version != len(row.versions):
-            raise BadInput(f"only the newest version, {len(row.versions)}, can be asked")
+            raise BadInput(f"only the newest version, {len(row.versions)}, can be executed")
         if body.source_collection_id is None:
-            answered = _of_each(here, snapshot, row, body)
+            decided = _of_each(here, snapshot, row, body)
         else:
             home = collections_named(snapshot, here.namespace, [body.source_collection_id])[0]
-            chosen = selecting_in(snapshot, home).pks(
+            chunks = selecting_in(snapshot, home).pks(
                 parse(body.scroll_filters), limit=MAX_DOCUMENTS
             )
-            pks = [pk for chunk in chosen for pk in chunk]
-            answered = _of_known(here, snapshot, row, home, pks)
-    labelled = sum(any(one is not None for one in said.values()) for _, _, said in answered)
-    stats = ExecutionStats(processed_docs=len(answered), batches=1, errors=0, enriched=labelled)
+            pks = [pk for chunk in chunks for pk in chunk]
+            decided = _of_known(here, snapshot, row, home, pks)
+    labelled = sum(any(one is not None for one in fields.values()) for _, _, fields in decided)
+    stats = ExecutionStats(processed_docs=len(decided), batches=1, errors=0, enriched=labelled)
     return TaxonomyExecuted(
         stats=stats,
-        results=[_result(home, id, said) for home, id, said in answered],
-        matches=[node for _, id, said in answered for node in _matches(row, id, said)],
+        results=[_result(home, id, fields) for home, id, fields in decided],
+        matches=[node for _, id, fields in decided for node in _matches(row, id, fields)],
     )
 
 
-_Answer = tuple[CollectionRow, str, Mapping[str, Any]]
-"""In which collection, the id, and what the taxonomy says of it."""
+_Decided = tuple[CollectionRow, str, Mapping[str, Any]]
+"""The collection of a document or content, its id, and by field its match or None."""
 
 
 def _of_each(
-    here: Asked, snapshot: Snapshot, row: TaxonomyRow, body: TaxonomyExecution
-) -> list[_Answer]:
-    """Return what a taxonomy says of each thing that a request names or brings along."""
-    things = list(body.source_documents or ())
+    here: Context, snapshot: Snapshot, row: TaxonomyRow, body: TaxonomyExecution
+) -> list[_Decided]:
+    """Decide each document, object and content of a request; return them in request order."""
+    sources = list(body.source_documents or ())
     if body.inputs is not None:
-        things.append(SourceDocument(metadata=body.inputs))
-    if not things:
-        raise BadInput("say of what: source_documents, inputs, or a source_collection_id")
+        sources.append(SourceDocument(metadata=body.inputs))
+    if not sources:
+        raise BadInput("give source_documents, inputs, or a source_collection_id")
     attached = attached_to(snapshot, here.namespace, row.name)
     default = attached[0][0].name if attached else row.spec.reference
-    placed: dict[int, list[_Answer]] = {}
+    by_index: dict[int, list[_Decided]] = {}
     known: dict[str, list[tuple[int, int]]] = {}
     homes: dict[str, CollectionRow] = {}
-    for place, one in enumerate(things):
+    for index, one in enumerate(sources):
         name = one.collection_id or default
         if name is None:
-            raise BadInput(f"say in which collection {one.document_id!r} is: collection_id")
+            raise BadInput(f"name the collection of {one.document_id!r}: collection_id")
         home = collections_named(snapshot, here.namespace, [name])[0]
         homes[home.name] = home
         pk = _known_pk(snapshot, home, one.document_id)
         if pk is not None:
-            known.setdefault(home.name, []).append((place, pk))
+            known.setdefault(home.name, []).append((index, pk))
         else:
-            placed[place] = _of_unkept(here, snapshot, row, home, one)
+            by_index[index] = _of_new(here, snapshot, row, home, one)
     for name, pairs in known.items():
-        answers = _of_known(here, snapshot, row, homes[name], [pk for _, pk in pairs])
-        placed |= {place: [one] for (place, _), one in zip(pairs, answers, strict=True)}
-    return [one for place in sorted(placed) for one in placed[place]]
+        decided = _of_known(here, snapshot, row, homes[name], [pk for _, pk in pairs])
+        by_index |= {index: [one] for (index, _), one in zip(pairs, decided, strict=True)}
+    return [one for index in sorted(by_index) for one in by_index[index]]
 
 
 def _known_pk(snapshot: Snapshot, home: CollectionRow, id: str | None) -> int | None:
@@ -383,19 +379,19 @@ def _known_pk(snapshot: Snapshot, home: CollectionRow, id: str | None) -> int | 
 
 
 def _of_known(
-    here: Asked, snapshot: Snapshot, row: TaxonomyRow, home: CollectionRow, pks: list[int]
-) -> list[_Answer]:
+    here: Context, snapshot: Snapshot, row: TaxonomyRow, home: CollectionRow, pks: list[int]
+) -> list[_Decided]:
     if not pks:
         return []
-    said = matched_known(here.runtime, snapshot, here.namespace, row.name, home, pks)
+    matches = matched_known(here.runtime, snapshot, here.namespace, row.name, home, pks)
     ids = ids_of(snapshot, pks)
-    return [(home, ids[pk], one) for pk, one in zip(pks, said, strict=True)]
+    return [(home, ids[pk], one) for pk, one in zip(pks, matches, strict=True)]
 
 
-def _of_unkept(
-    here: Asked, snapshot: Snapshot, row: TaxonomyRow, home: CollectionRow, one: SourceDocument
-) -> list[_Answer]:
-    """Return what a taxonomy says of each part of a content, or of an object of the bucket."""
+def _of_new(
+    here: Context, snapshot: Snapshot, row: TaxonomyRow, home: CollectionRow, one: SourceDocument
+) -> list[_Decided]:
+    """Decide each part of a content, or of an object of the bucket."""
     target = here.runtime.target_in(snapshot, home)
     given = _input(row, home, one.all_metadata())
     if given is not None:
@@ -409,35 +405,35 @@ def _of_unkept(
             f"{home.name!r} has no document {one.document_id!r}, and no content comes with it"
         )
     else:
-        raise BadInput(f"there is no content to ask about: give it as {', '.join(_MODES)}")
-    said = matched_unkept(here.runtime, snapshot, here.namespace, row.name, home, vectors)
-    return [(home, one.document_id or one.object_id or "", what) for what in said]
+        raise BadInput(f"there is no content: give it as {', '.join(_MODES)}")
+    matches = matched_vectors(here.runtime, snapshot, here.namespace, row.name, home, vectors)
+    return [(home, one.document_id or one.object_id or "", fields) for fields in matches]
 
 
 def _inputs(
     snapshot: Snapshot, target: Target, object_id: str
 ) -> tuple[Blob, dict[str, Blob | None]]:
-    """Return what a collection would extract of an object. Raises NotFound, BadInput."""
+    """Return the blobs of an object that a collection extracts. Raises NotFound, BadInput."""
     home = target.row
-    for place, bucket_pk in enumerate(home.bucket_pks, 1):
+    for number, bucket_pk in enumerate(home.bucket_pks, 1):
         try:
             pk = object_pks(snapshot, bucket_pk, [object_id])[object_id]
             break
         except NotFound:
-            if place == len(home.bucket_pks):
+            if number == len(home.bucket_pks):
                 raise
     found = read_objects(snapshot, home.name, [pk])[0]
     blobs = input_of(home, found.blobs, found.metadata)
-    blob, beside = chosen_inputs(target, blobs or ())
+    blob, others = chosen_inputs(target, blobs or ())
     if blob is None:
         raise BadInput(f"the object {object_id!r} has nothing that {home.name!r} extracts")
-    return blob, beside
+    return blob, others
 
 
 def _input(
     row: TaxonomyRow, home: CollectionRow, given: Mapping[str, Any]
 ) -> tuple[Any, str] | None:
-    """Return the content that comes with a request, and how it is meant, where that is said."""
+    """Return the content in a request and its mode ("" for any); None without a content."""
     paths = [(one["input_key"], one.get("path")) for one in row.about.get("input_mappings") or ()]
     paths += [*home.inputs.items(), *((key, key) for key in _MODES)]
     for key, path in paths:
@@ -449,24 +445,24 @@ def _input(
 
 
 def _mode(key: str, value: Any) -> str:
-    """Return how a value is meant: what is no text is never one, whatever its key says."""
+    """Return the mode of a value, by its type first and then by its key."""
     if isinstance(value, list):
         return "vector"
     return "content" if isinstance(value, Mapping) else _MODES.get(key, "")
 
 
-def _result(home: CollectionRow, id: str, said: Mapping[str, Any]) -> dict[str, Any]:
-    labels = {name: None if one is None else one["label"] for name, one in said.items()}
-    copied = {key: value for one in said.values() if one for key, value in one["copied"].items()}
+def _result(home: CollectionRow, id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    labels = {name: None if one is None else one["label"] for name, one in fields.items()}
+    copied = {key: value for one in fields.values() if one for key, value in one["copied"].items()}
     return {
         "document_id": id,
         "collection_id": Kind.COLLECTION.prefix + home.name,
         "enrichment": labels | copied,
-        "matches": dict(said),
+        "matches": dict(fields),
     }
 
 
-def _matches(row: TaxonomyRow, id: str, said: Mapping[str, Any]) -> list[MatchedNode]:
+def _matches(row: TaxonomyRow, id: str, fields: Mapping[str, Any]) -> list[MatchedNode]:
     return [
         MatchedNode(
             document_id=id,
@@ -480,6 +476,6 @@ def _matches(row: TaxonomyRow, id: str, said: Mapping[str, Any]) -> list[Matched
             enriched_fields=[name, *one["copied"]],
             source_document_id=one["source_document_id"],
         )
-        for name, one in said.items()
+        for name, one in fields.items()
         if one is not None
     ]

@@ -1,4 +1,4 @@
-"""Attaching taxonomies: inline ones, and those that are resources."""
+"""The JSON shapes of taxonomies, inline or as resources, and attaching them to collections."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from lookalike.labels import check_label
 from lookalike.library.create import attach
 from lookalike.library.versions import listed
 from lookalike.model import LABEL_SEPARATOR, Taxonomy
-from lookalike.server.context import Asked
+from lookalike.server.context import Context
 from lookalike.server.shapes import Body, Reply
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn
@@ -41,7 +41,7 @@ Share = float | None
 
 
 class EnrichmentField(Body):
-    """A field of the reference, and what it is called in the document."""
+    """A field to copy from the reference, and its name in the document."""
 
     field_path: str
     target_field: str | None = None
@@ -55,14 +55,14 @@ class EnrichmentField(Body):
 
 
 class SourceCollection(Body):
-    """The collection whose labels vote, and what is taken from it."""
+    """The collection with the references, and the fields to copy from them."""
 
     collection_id: str | None = None
     enrichment_fields: list[EnrichmentField | str] | None = None
 
 
 class InputMapping(Body):
-    """What the search is by; a taxonomy searches by the document's own vector."""
+    """The input of a search; a taxonomy searches by the document's own vector."""
 
     input_key: str
     source_type: str | None = None
@@ -71,11 +71,11 @@ class InputMapping(Body):
 
 
 class Rules(Body):
-    """When a taxonomy is sure enough.
+    """The policy of a taxonomy, and its labels.
 
-    With `confidence_threshold` the similarity must reach it; without one the limit is computed for
-    `target_precision`, or a label's own in `targets`. `labels`, names or each with its description,
-    are there before anyone gives them; `closed_set` says whether there are others.
+    With `confidence_threshold` the similarity must reach it. Otherwise the threshold follows from
+    `target_precision`, or for a label from its own in `targets`. `labels` declares labels: names,
+    or descriptions by name; with `closed_set` there can be no others.
     """
 
     confidence_threshold: float | None = Field(None, ge=-1, le=1)
@@ -93,10 +93,10 @@ class Rules(Body):
 
 
 class TaxonomyConfig(Rules):
-    """A taxonomy, as a resource says it.
+    """The configuration of a taxonomy resource.
 
-    A `flat` one never gives a parent's label; if nothing is said it is `hierarchical`, which shows
-    where labels are paths.
+    A `flat` one never gives a parent's label. The default is `hierarchical`, which makes a
+    difference only for labels that are paths.
     """
 
     idle: ClassVar = frozenset(
@@ -118,10 +118,10 @@ class TaxonomyConfig(Rules):
     low_quality: bool | None = None
 
     def spec(self) -> Spec:
-        """Return what it says. Raises BadInput for what is not known here."""
+        """Return the specification. Raises BadInput for options that are not supported."""
         if self.hierarchical_nodes:
             raise BadInput(
-                "hierarchical_nodes are not known here: give labels that are paths, such as "
+                "hierarchical_nodes are not supported: give labels that are paths, such as "
                 "'Shoes > Running', and their field as path_field"
             )
         source = self.source_collection or SourceCollection()
@@ -159,7 +159,7 @@ class TaxonomyConfig(Rules):
 
 
 class InlineTaxonomy(Rules):
-    """A taxonomy, as a collection says it: without a retriever its own labels vote."""
+    """A taxonomy in the body of a collection; without a retriever it uses its own references."""
 
     retriever_id: str | None = None
     taxonomy_id: str | None = None
@@ -175,27 +175,13 @@ class InlineTaxonomy(Rules):
     low_quality: bool | None = None
 
     def spec(self) -> Spec:
-        """Return what it says."""
+        """Return the specification."""
         source = self.source_collection or SourceCollection(collection_id=self.reference_collection)
         if source.enrichment_fields is None:
             source.enrichment_fields = self.enrichment_fields
-        return TaxonomyConfig(
-            taxonomy_type=self.taxonomy_type,
-            retriever_id=self.retriever_id,
-            source_collection=source,
-            field_to_enrich=self.field_to_enrich,
-            enrich=self.enrich,
-            path_field=self.path_field,
-            path_separator=self.path_separator,
-            exclusive=self.exclusive,
-            low_quality=self.low_quality,
-            confidence_threshold=self.confidence_threshold,
-            target_precision=self.target_precision,
-            targets=self.targets,
-            top_k=self.top_k,
-            closed_set=self.closed_set,
-            labels=self.labels,
-        ).spec()
+        shared = TaxonomyConfig.model_fields.keys() & type(self).model_fields.keys()
+        values = {name: getattr(self, name) for name in shared} | {"source_collection": source}
+        return TaxonomyConfig(**values).spec()
 
 
 class Application(Rules):
@@ -218,50 +204,53 @@ def _bare(path: str) -> str:
 
 # -------------------------------------------------------------------------------------------------
 
-_LIMITS = {"confidence_threshold", "target_precision", "targets"}
-_SET = {"closed_set", "labels"}
+_THRESHOLDS = {"confidence_threshold", "target_precision", "targets"}
+_LABEL_SET = {"closed_set", "labels"}
 
 INLINE = "inline"
-"""What a taxonomy says about itself that belongs to one collection, and goes with it."""
+"""The key in `about` with the collection of an inline taxonomy, which is deleted with it."""
 
 
-def apply(here: Asked, row: CollectionRow, given: Application) -> tuple[str, str]:
-    """Attach a taxonomy, or let a run follow its newest version; return the task, and its name."""
-    name, rules, said = _applied(here, row.name, given)
+def apply(here: Context, row: CollectionRow, given: Application) -> tuple[str, str]:
+    """Attach a taxonomy, or run its newest version; return the task id and its name."""
+    name, rules, labels = _applied(here, row.name, given)
     with here.runtime.store.read() as snapshot:
         fields = {one.name: one for one in fields_of(snapshot, row.pk)}
     attached = [rule for rule in rules if rule.field in fields]
     for rule in attached:
         if fields[rule.field].taxonomy.reference != rule.reference:
             raise Conflict(
-                f"the field {rule.field!r} of {row.name!r} refers to "
+                f"the field {rule.field!r} of {row.name!r} has references in "
                 f"{fields[rule.field].taxonomy.reference!r}, which cannot change; "
                 "give the taxonomy another field"
             )
         _check_fixed(row, fields[rule.field].taxonomy, rule)
     new = [rule for rule in rules if rule.field not in fields]
     if new:
-        attach(here.runtime, here.namespace, row, new, said)
+        attach(here.runtime, here.namespace, row, new, labels)
     with here.runtime.store.write() as txn:
         runs = [
-            _next_run(here, txn, row, given, fields[rule.field], rule) | said.run_values()
+            _next_run(here, txn, row, given, fields[rule.field], rule) | labels.run_values()
             for rule in attached
         ]
         task = ask(here, txn, row, TaskKind.DECIDE, {"taxonomy": name, "runs": runs})
-    here.context.worker.wake()
+    here.server.worker.wake()
     return task, name
 
 
 def rules_in(
-    here: Asked, own: str, inline: InlineTaxonomy | None, applications: Sequence[Application] | None
+    here: Context,
+    own: str,
+    inline: InlineTaxonomy | None,
+    applications: Sequence[Application] | None,
 ) -> tuple[tuple[str, Spec] | None, list[tuple[Taxonomy, LabelSet]]]:
-    """Return the taxonomy to be made of an inline one, and the rules of all label fields, each with
-    what is said of its labels.
+    """Return the name and specification for an inline taxonomy, and the policies of all label
+    fields, each with its declared labels.
     """
     made, rules = None, list[tuple[Taxonomy, LabelSet]]()
     given = list(applications or ())
     if inline is not None and inline.taxonomy_id:
-        rest = inline.model_dump(include=_LIMITS | _SET)
+        rest = inline.model_dump(include=_THRESHOLDS | _LABEL_SET)
         given.append(Application.model_validate({**rest, "taxonomy_id": inline.taxonomy_id}))
     elif inline is not None:
         spec = inline.spec()
@@ -270,28 +259,29 @@ def rules_in(
             found = rules_of(snapshot, here.namespace, *made, own)
         rules += [(rule, spec.label_set) for rule in found]
     for one in given:
-        _, found, said = _applied(here, own, one)
-        rules += [(rule, said) for rule in found]
+        _, found, labels = _applied(here, own, one)
+        rules += [(rule, labels) for rule in found]
     return made, rules
 
 
-def _applied(here: Asked, own: str, given: Application) -> tuple[str, list[Taxonomy], LabelSet]:
+def _applied(here: Context, own: str, given: Application) -> tuple[str, list[Taxonomy], LabelSet]:
+    """Return a taxonomy's name, and its policies and labels with what an application changes."""
     if given.scroll_filters:
-        raise BadInput("scroll_filters are not known here: a taxonomy decides all documents")
-    said: dict[str, Any] = given.model_dump(
-        include={*_LIMITS, "top_k", "closed_set"}, exclude_none=True
+        raise BadInput("scroll_filters are not supported: a taxonomy decides all documents")
+    changes: dict[str, Any] = given.model_dump(
+        include={*_THRESHOLDS, "top_k", "closed_set"}, exclude_none=True
     )
     if given.labels is not None:
-        said["labels"] = given.named_labels
+        changes["labels"] = given.named_labels
     with here.runtime.store.read() as snapshot:
         row = taxonomy_row(named(snapshot, here.namespace, Kind.TAXONOMY, given.taxonomy_id))
-        spec = replace(row.spec, **said)
+        spec = replace(row.spec, **changes)
         rules = rules_of(snapshot, here.namespace, row.name, spec, own)
     rules = [replace(rule, version=len(row.versions)) for rule in rules]
     return row.name, rules, spec.label_set
 
 
-def _free_name(here: Asked, snapshot: Snapshot, own: str, spec: Spec) -> str:
+def _free_name(here: Context, snapshot: Snapshot, own: str, spec: Spec) -> str:
     fields = "_".join(spec.fields) or "label"
     base = re.sub(r"[^A-Za-z0-9_-]", "_", f"{own}_{fields}")[:96]
     name, number = base, 1
@@ -301,17 +291,17 @@ def _free_name(here: Asked, snapshot: Snapshot, own: str, spec: Spec) -> str:
     return name
 
 
-def make_taxonomy(here: Asked, txn: Txn, row: CollectionRow, name: str, spec: Spec) -> None:
-    """Make the taxonomy that a collection says inline."""
+def make_taxonomy(here: Context, txn: Txn, row: CollectionRow, name: str, spec: Spec) -> None:
+    """Create the resource of an inline taxonomy."""
     at = here.runtime.clock()
     about = {INLINE: row.name}
     make(txn, here.namespace, Kind.TAXONOMY, name, stored([(spec, at)], about), at=at)
 
 
-def adopt(here: Asked, row: CollectionRow, inline: InlineTaxonomy) -> None:
-    """Let the label fields of an inline taxonomy follow its rule; attach those that are new.
+def adopt(here: Context, row: CollectionRow, inline: InlineTaxonomy) -> None:
+    """Apply an inline taxonomy's policy to its label fields; attach new fields.
 
-    What says something of labels alone leaves the policy as it is.
+    A taxonomy that only declares labels keeps the fields' policies.
     """
     spec = inline.spec()
     with here.runtime.store.read() as snapshot:
@@ -324,76 +314,69 @@ def adopt(here: Asked, row: CollectionRow, inline: InlineTaxonomy) -> None:
     for rule in rules:
         if rule.field in known:
             _check_fixed(row, known[rule.field].taxonomy, rule)
-    collection, said = here.collection(row.name), spec.label_set
+    collection, labels = here.collection(row.name), spec.label_set
     for rule in rules:
         if rule.field in known:
-            own = _run(rule)
-            if said.is_given and not inline.model_dump(include=_LIMITS, exclude_none=True):
-                own = {"field": rule.field, "hierarchical": spec.hierarchical}
-            collection.run(**own, **said.run_values())
+            run = _run(rule)
+            if labels.is_given and not inline.model_dump(include=_THRESHOLDS, exclude_none=True):
+                run = {"field": rule.field, "hierarchical": spec.hierarchical}
+            collection.run(**run, **labels.run_values())
     if new:
-        attach(here.runtime, here.namespace, row, new, said)
+        attach(here.runtime, here.namespace, row, new, labels)
         with here.runtime.store.write() as txn:
             make_taxonomy(here, txn, row, name, spec)
 
 
 def _check_fixed(row: CollectionRow, known: Taxonomy, rule: Taxonomy) -> None:
-    """Raise Conflict where a rule asks a field that is there to be what it was not made to be."""
+    """Raise Conflict where a policy has an option that an existing field was created without."""
     for name in ("exclusive", "low_quality"):
-        asked = getattr(rule, name)
-        if asked and asked != getattr(known, name):
+        wanted = getattr(rule, name)
+        if wanted and wanted != getattr(known, name):
             raise Conflict(
-                f"the field {known.field!r} of {row.name!r} was made without {name} {asked!r}, "
+                f"the field {known.field!r} of {row.name!r} was created without {name} {wanted!r}, "
                 "which cannot change; give the taxonomy another field"
             )
 
 
 def _run(rule: Taxonomy) -> dict[str, Any]:
-    """Return what `Collection.run` is told, so that a field follows a rule."""
+    """Return the arguments of `Collection.run` that make a field follow a policy."""
+    run: dict[str, Any] = {"field": rule.field, "hierarchical": rule.hierarchical}
     if rule.confidence_threshold is not None:
-        limit = rule.confidence_threshold
-        return {
-            "field": rule.field,
-            "confidence_threshold": limit,
-            "hierarchical": rule.hierarchical,
-        }
-    return {
-        "hierarchical": rule.hierarchical,
-        "field": rule.field,
-        "target_precision": rule.target_precision,
-        "targets": dict(rule.targets),
-    }
+        return run | {"confidence_threshold": rule.confidence_threshold}
+    return run | {"target_precision": rule.target_precision, "targets": dict(rule.targets)}
 
 
 def _next_run(
-    here: Asked,
+    here: Context,
     snapshot: Snapshot,
     row: CollectionRow,
     given: Application,
     field: FieldRow,
     rule: Taxonomy,
 ) -> dict[str, Any]:
-    """Return the run by which a field follows its taxonomy; a limit of the field's own stays."""
+    """Return the run for a field's taxonomy; a threshold that the field got elsewhere is kept."""
     taxonomy = taxonomy_row(named(snapshot, here.namespace, Kind.TAXONOMY, given.taxonomy_id))
-    said = [
+    earlier = [
         one
         for spec, _ in taxonomy.versions
         for one in rules_of(snapshot, here.namespace, taxonomy.name, spec, row.name)
         if one.field == field.name
     ]
-    has_own = all(_limits(one) != _limits(field.taxonomy) for one in said)
-    asks_for_another = given.model_dump(include=_LIMITS, exclude_none=True)
-    return {"field": field.name} if has_own and not asks_for_another else _run(rule)
+    has_own = all(_thresholds(one) != _thresholds(field.taxonomy) for one in earlier)
+    gives_another = given.model_dump(include=_THRESHOLDS, exclude_none=True)
+    return {"field": field.name} if has_own and not gives_another else _run(rule)
 
 
-def _limits(rule: Taxonomy) -> Any:
-    """Return when a rule is sure enough."""
+def _thresholds(rule: Taxonomy) -> Any:
+    """Return the threshold of a policy, or its target precisions."""
     if rule.confidence_threshold is not None:
         return rule.confidence_threshold
     return rule.target_precision, dict(rule.targets)
 
 
-def ask(here: Asked, txn: Txn, row: CollectionRow, kind: TaskKind, more: Mapping[str, Any]) -> str:
+def ask(
+    here: Context, txn: Txn, row: CollectionRow, kind: TaskKind, more: Mapping[str, Any]
+) -> str:
     """Write a task for a collection; return its id."""
     spec = {"collection_pk": row.pk, "collection": row.name, "actor": here.runtime.actor, **more}
     return request_task(txn, here.namespace, kind, spec, at=here.runtime.clock())
@@ -403,7 +386,7 @@ def ask(here: Asked, txn: Txn, row: CollectionRow, kind: TaskKind, more: Mapping
 
 
 class ConfigReply(Reply):
-    """What a taxonomy says."""
+    """The configuration of a taxonomy."""
 
     taxonomy_type: str
     retriever_id: str
@@ -424,7 +407,7 @@ class ConfigReply(Reply):
 
 
 class NodeReply(Reply):
-    """A label as a node of a tree."""
+    """A label as a node of the label tree."""
 
     node_id: str
     label: str
@@ -433,7 +416,7 @@ class NodeReply(Reply):
 
 
 class KeptVersion(Reply):
-    """A point in the ledger of a label field that someone named while a version was the newest."""
+    """A named point of a label field's history, kept while a taxonomy's version was the newest."""
 
     collection_id: str
     field: str
@@ -458,12 +441,12 @@ class TaxonomyReply(Reply):
     created_at: datetime
 
 
-def shown_taxonomy(
-    here: Asked, snapshot: Snapshot, row: TaxonomyRow, number: int | None = None
+def taxonomy_reply(
+    here: Context, snapshot: Snapshot, row: TaxonomyRow, number: int | None = None
 ) -> TaxonomyReply:
-    """Return a taxonomy as it is shown, with where it is attached and the labels that vote.
+    """Return a taxonomy as JSON, with its collections and the labels of the references.
 
-    It is the newest version, or that of a `number`.
+    `number` names a version; the default is the newest.
     """
     last = len(row.versions) if number is None else number
     until = row.versions[last][1] if last < len(row.versions) else inf
@@ -490,15 +473,9 @@ def _kept(
     since: float,
     until: float,
 ) -> list[KeptVersion]:
-    """Return the points that were named in label fields while a version was the newest."""
+    """Return the points of label fields that were named from `since` until `until`, in seconds."""
     return [
-        KeptVersion(
-            collection_id=Kind.COLLECTION.prefix + home.name,
-            name=one.name,
-            field=one.field,
-            note=one.note,
-            kept_at=one.at,
-        )
+        KeptVersion.of(one, collection_id=Kind.COLLECTION.prefix + home.name, kept_at=one.at)
         for home, field in attached
         for one in listed(snapshot, home, field, retired=False)
         if since <= one.at.timestamp() < until
@@ -511,28 +488,21 @@ def _config(row: TaxonomyRow, spec: Spec, applied: Sequence[str]) -> ConfigReply
     fields = [{"field_path": source, "target_field": name} for name, source in spec.fields.items()]
     fields += [{"field_path": name, "target_field": name} for name in spec.enrich]
     is_id = retriever.startswith(Kind.RETRIEVER.prefix)
-    return ConfigReply(
+    return ConfigReply.of(
+        spec,
         taxonomy_type="flat" if spec.hierarchical is False else "hierarchical",
         retriever_id=retriever if is_id else Kind.RETRIEVER.prefix + retriever,
         input_mappings=row.about.get("input_mappings") or [],
         source_collection={"collection_id": reference, "enrichment_fields": fields},
-        fields=dict(spec.fields),
-        enrich=list(spec.enrich),
-        confidence_threshold=spec.confidence_threshold,
-        target_precision=spec.target_precision,
-        targets=None if spec.targets is None else dict(spec.targets),
         top_k=spec.top_k or 10,
-        path_field=spec.path_field,
         path_separator=spec.separator,
         exclusive=spec.exclusive or None,
         low_quality=bool(spec.low_quality),
-        closed_set=spec.closed_set,
-        labels=None if spec.labels is None else dict(spec.labels),
     )
 
 
 def _nodes(snapshot: Snapshot, field_pks: Sequence[int]) -> list[NodeReply]:
-    """Return the labels that vote or were declared, and all above them, as nodes of a tree."""
+    """Return the labels of the references, the declared labels and their parents, as nodes."""
     table = schema.standing
     query = select(table.c.label).distinct()
     rows = snapshot.rows(query.where(table.c.field_pk.in_(field_pks), table.c.votes.is_(True)))
@@ -555,5 +525,5 @@ def _nodes(snapshot: Snapshot, field_pks: Sequence[int]) -> list[NodeReply]:
 
 
 def node_id(label: str) -> str:
-    """Return the id of a label as a node of a tree."""
+    """Return the id of a label as a node of the label tree."""
     return "node_" + label.replace(LABEL_SEPARATOR, "/")

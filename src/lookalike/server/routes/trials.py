@@ -1,14 +1,17 @@
-"""Trials over HTTP: another rule for a label field, disagreements to answer, adopting or dropping.
+"""Trial routes: compare another policy with a label field's current one, then adopt or drop it.
 
-They belong to a collection's field. A taxonomy that is attached to one collection names it, too.
+A trial belongs to a collection's field. The routes exist for collections and for taxonomies: there
+the collection is the one that the taxonomy is attached to.
 """
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from pydantic import Field
 
 from lookalike.catalog.taxonomies import attached_to
@@ -22,7 +25,7 @@ from lookalike.quality.stats.paired_comparison import (
     TrialItem,
 )
 from lookalike.quality.trials import row_of
-from lookalike.server.context import Asked, Here
+from lookalike.server.context import Context, Here
 from lookalike.server.replies import ChangedReply, operation_reply
 from lookalike.server.routes.documents import WaitingReply, waiting_replies
 from lookalike.server.routes.taxonomies import taxonomy_named
@@ -40,21 +43,23 @@ _Limit = Annotated[int, Query(ge=0, le=_AT_ONCE, description="how many of `next`
 
 
 class TrialToBe(Body):
-    """Another rule to be tried; what is not said is as in the rule in force."""
+    """The policy to try; what is left out is as in the current policy."""
 
     confidence_threshold: float | None = None
     target_precision: float | None = None
     targets: dict[str, float] | None = None
     top_k: int | None = None
     extractor: str | None = None
-    references: str | None = Field(default=None, description="the operation that they are of")
-    wrong_costs: float = Field(default=20, description="what a wrong label costs, in reviews")
+    references: str | None = Field(
+        default=None, description="only references unchanged since this operation"
+    )
+    wrong_costs: float = Field(default=20, description="the cost of a wrong label, in reviews")
     field: str | None = None
     op_id: str = ""
 
 
 class TrialAnswers(Body):
-    """What documents of a trial are, by id; or that they are a new kind, or one cannot tell."""
+    """Answers for documents of a trial: labels by id, a new category, or "cannot tell"."""
 
     labels: dict[str, str] = Field(default_factory=dict)
     new_kind: list[str] = Field(default_factory=list)
@@ -63,13 +68,13 @@ class TrialAnswers(Body):
 
 
 class TrialDraw(Body):
-    """How many disagreements shall wait; more are drawn where fewer do."""
+    """How many disagreements should be pending; a random sample fills up to it."""
 
     limit: int = Field(default=20, ge=1, le=_AT_ONCE)
 
 
 class TrialEnd(Body):
-    """Whether the answers become the person's labels when the trial ends."""
+    """The end of a trial; with `keep` its answers become the person's labels."""
 
     keep: bool = True
     op_id: str = ""
@@ -89,10 +94,10 @@ class TrialSummary(Reply):
 
 
 class TrialReply(TrialSummary):
-    """A trial, and what it tells so far.
+    """A trial and its results so far.
 
-    `waiting` counts the disagreements without an answer; `next` shows the first of them, and
-    nothing that either rule says.
+    `waiting` counts the disagreements without an answer; `next` has the first of them, without the
+    labels of either policy.
     """
 
     actor: str
@@ -108,7 +113,7 @@ class TrialReply(TrialSummary):
 
 
 class TrialsReply(Reply):
-    """Trials, the newest first."""
+    """Trials, newest first."""
 
     results: list[TrialSummary]
 
@@ -117,26 +122,27 @@ class TrialsReply(Reply):
 def begin(
     collection: str, body: TrialToBe, here: Here, idempotency_key: IdempotencyKey = ""
 ) -> TrialReply:
-    """Try another rule against the one in force; it labels nothing."""
-    return _begun(here, collection, body, idempotency_key, body.field)
+    """Compare another policy with the current one; it changes no label."""
+    trial = here.collection(collection).try_policy(**body.arguments(idempotency_key))
+    return _reply(here, collection, trial, 1)
 
 
 @router.get("")
 def listed(collection: str, here: Here, field: str | None = None) -> TrialsReply:
-    """Return the trials of a field, the newest first."""
+    """Return the trials of a field, newest first."""
     found = here.collection(collection).trials(field=field)
     return TrialsReply(results=[_summary(one) for one in found])
 
 
 @router.get("/{trial}")
 def show(collection: str, trial: str, here: Here, limit: _Limit = 1) -> TrialReply:
-    """Return a trial with what it tells so far, and what to answer next."""
+    """Return a trial with its results so far, and the next documents to answer."""
     return _reply(here, collection, here.collection(collection).trial(trial), limit)
 
 
 @router.post("/{trial}/draw")
 def draw(collection: str, trial: str, body: TrialDraw, here: Here) -> TrialReply:
-    """Let chance draw disagreements until so many wait, and return the trial with these."""
+    """Sample disagreements at random until `limit` are pending; return the trial with them."""
     verbs = here.collection(collection)
     verbs.disagreements(trial, limit=body.limit)
     return _reply(here, collection, verbs.trial(trial), body.limit)
@@ -150,41 +156,34 @@ def answer(
     here: Here,
     idempotency_key: IdempotencyKey = "",
 ) -> TrialReply:
-    """Answer what waits in a trial: all is recorded, or nothing."""
-    found = here.collection(collection).answer_trial(
-        trial,
-        body.labels,
-        new_kind=body.new_kind,
-        cannot_tell=body.cannot_tell,
-        op_id=body.op_id or idempotency_key,
-    )
-    return _reply(here, collection, found, 1)
+    """Answer pending documents of a trial: all answers are recorded, or none."""
+    verbs = here.collection(collection)
+    answered = verbs.answer_trial(trial, **body.arguments(idempotency_key))
+    return _reply(here, collection, answered, 1)
 
 
 @router.post("/{trial}/adopt")
 def adopt(
     collection: str, trial: str, body: TrialEnd, here: Here, idempotency_key: IdempotencyKey = ""
 ) -> ChangedReply:
-    """Let the challenger be the rule in force, and decide all by it; undo brings the old one back.
+    """Make the challenger the current policy and decide all documents by it; undo reverts it.
 
     With `keep` the answers become the person's labels.
     """
-    op_id = body.op_id or idempotency_key
     verbs = here.collection(collection)
-    return operation_reply(verbs.adopt_trial(trial, keep=body.keep, op_id=op_id))
+    return operation_reply(verbs.adopt_trial(trial, **body.arguments(idempotency_key)))
 
 
 @router.post("/{trial}/drop")
 def drop(
     collection: str, trial: str, body: TrialEnd, here: Here, idempotency_key: IdempotencyKey = ""
 ) -> ChangedReply:
-    """End a trial and leave the rule as it is; with `keep` its answers become labels."""
-    op_id = body.op_id or idempotency_key
+    """End a trial without changing the policy; with `keep` its answers become labels."""
     verbs = here.collection(collection)
-    return operation_reply(verbs.drop_trial(trial, keep=body.keep, op_id=op_id))
+    return operation_reply(verbs.drop_trial(trial, **body.arguments(idempotency_key)))
 
 
-# --- by a taxonomy ------------------------------------------------------------------------------
+# --- the same routes for taxonomies --------------------------------------------------------------
 
 
 @of_taxonomy.post("")
@@ -195,122 +194,24 @@ def begin_of(
     collection: str | None = None,
     idempotency_key: IdempotencyKey = "",
 ) -> TrialReply:
-    """Try another rule than a taxonomy's, where it is attached; it labels nothing."""
+    """Compare another policy with a taxonomy's, where it is attached; it changes no label."""
     name, fields = _places(here, taxonomy, collection)
     if body.field not in (None, *fields):
         raise NotFound.named("label field", str(body.field), fields)
-    return _begun(here, name, body, idempotency_key, body.field or fields[0])
+    body.field = body.field or fields[0]
+    return begin(name, body, here, idempotency_key)
 
 
 @of_taxonomy.get("")
 def listed_of(taxonomy: str, here: Here, collection: str | None = None) -> TrialsReply:
-    """Return the trials of the fields that a taxonomy fills, the newest first."""
+    """Return the trials of the fields that a taxonomy fills, newest first."""
     name, fields = _places(here, taxonomy, collection)
     found = [one for field in fields for one in here.collection(name).trials(field=field)]
     newest = sorted(found, key=lambda one: one.at, reverse=True)
     return TrialsReply(results=[_summary(one) for one in newest])
 
 
-@of_taxonomy.get("/{trial}")
-def show_of(
-    taxonomy: str, trial: str, here: Here, collection: str | None = None, limit: _Limit = 1
-) -> TrialReply:
-    """Return a trial with what it tells so far, and what to answer next."""
-    return show(_home(here, taxonomy, collection, trial), trial, here, limit)
-
-
-@of_taxonomy.post("/{trial}/draw")
-def draw_of(
-    taxonomy: str, trial: str, body: TrialDraw, here: Here, collection: str | None = None
-) -> TrialReply:
-    """Let chance draw disagreements until so many wait, and return the trial with these."""
-    return draw(_home(here, taxonomy, collection, trial), trial, body, here)
-
-
-@of_taxonomy.post("/{trial}/answers")
-def answer_of(
-    taxonomy: str,
-    trial: str,
-    body: TrialAnswers,
-    here: Here,
-    collection: str | None = None,
-    idempotency_key: IdempotencyKey = "",
-) -> TrialReply:
-    """Answer what waits in a trial: all is recorded, or nothing."""
-    return answer(_home(here, taxonomy, collection, trial), trial, body, here, idempotency_key)
-
-
-@of_taxonomy.post("/{trial}/adopt")
-def adopt_of(
-    taxonomy: str,
-    trial: str,
-    body: TrialEnd,
-    here: Here,
-    collection: str | None = None,
-    idempotency_key: IdempotencyKey = "",
-) -> ChangedReply:
-    """Let the challenger be the rule in force, and decide all by it; undo brings the old one back.
-
-    With `keep` the answers become the person's labels.
-    """
-    return adopt(_home(here, taxonomy, collection, trial), trial, body, here, idempotency_key)
-
-
-@of_taxonomy.post("/{trial}/drop")
-def drop_of(
-    taxonomy: str,
-    trial: str,
-    body: TrialEnd,
-    here: Here,
-    collection: str | None = None,
-    idempotency_key: IdempotencyKey = "",
-) -> ChangedReply:
-    """End a trial and leave the rule as it is; with `keep` its answers become labels."""
-    return drop(_home(here, taxonomy, collection, trial), trial, body, here, idempotency_key)
-
-
-# --- inside -------------------------------------------------------------------------------------
-
-
-def _begun(
-    here: Asked, collection: str, body: TrialToBe, key: str, field: str | None
-) -> TrialReply:
-    trial = here.collection(collection).try_policy(
-        confidence_threshold=body.confidence_threshold,
-        target_precision=body.target_precision,
-        targets=body.targets,
-        top_k=body.top_k,
-        extractor=body.extractor,
-        references=body.references,
-        wrong_costs=body.wrong_costs,
-        field=field,
-        op_id=body.op_id or key,
-    )
-    return _reply(here, collection, trial, 1)
-
-
-def _places(here: Asked, taxonomy: str, collection: str | None) -> tuple[str, list[str]]:
-    """Return the collection that a taxonomy is attached to, and the fields that it fills there.
-
-    Raises NotFound where it is attached to none, BadInput where to several and none is named.
-    """
-    with here.runtime.store.read() as snapshot:
-        row = taxonomy_named(here, snapshot, taxonomy)
-        pairs = attached_to(snapshot, here.namespace, row.name)
-        if collection is not None:
-            chosen = here.row(snapshot, collection).name
-            pairs = [pair for pair in pairs if pair[0].name == chosen]
-    names = sorted({one.name for one, _ in pairs})
-    if not names:
-        raise NotFound(
-            f"the taxonomy {row.name!r} labels no such collection: attach it to one first"
-        )
-    if len(names) > 1:
-        raise BadInput(f"the taxonomy {row.name!r} labels {', '.join(names)}: give ?collection=")
-    return names[0], [field.name for _, field in pairs]
-
-
-def _home(here: Asked, taxonomy: str, collection: str | None, trial: str) -> str:
+def _home(here: Here, taxonomy: str, trial: str, collection: str | None = None) -> str:
     """Return the collection of a trial of a taxonomy's field. Raises NotFound."""
     name, fields = _places(here, taxonomy, collection)
     with here.runtime.store.read() as snapshot:
@@ -320,30 +221,64 @@ def _home(here: Asked, taxonomy: str, collection: str | None, trial: str) -> str
     return name
 
 
+def _add_to_taxonomy(method: str, path: str, handler: Callable[..., Any]) -> None:
+    """Add a collection's route to the taxonomies: `_home` gives its handler the collection."""
+
+    def answer(**given: Any) -> Any:
+        return handler(**given)
+
+    home = Annotated[str, Depends(_home)]
+    signature = inspect.signature(handler, eval_str=True)
+    parameters = [
+        one.replace(annotation=home) if one.name == "collection" else one
+        for one in signature.parameters.values()
+    ]
+    answer.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    name, description = f"{handler.__name__}_of", inspect.getdoc(handler)
+    of_taxonomy.add_api_route(path, answer, methods=[method], name=name, description=description)
+
+
+_add_to_taxonomy("GET", "/{trial}", show)
+_add_to_taxonomy("POST", "/{trial}/draw", draw)
+_add_to_taxonomy("POST", "/{trial}/answers", answer)
+_add_to_taxonomy("POST", "/{trial}/adopt", adopt)
+_add_to_taxonomy("POST", "/{trial}/drop", drop)
+
+
+# --- inside -------------------------------------------------------------------------------------
+
+
+def _places(here: Context, taxonomy: str, collection: str | None) -> tuple[str, list[str]]:
+    """Return the collection that a taxonomy is attached to, and the fields that it fills there.
+
+    Raises NotFound if it is attached to none, BadInput if to several and `collection` is None.
+    """
+    with here.runtime.store.read() as snapshot:
+        row = taxonomy_named(here, snapshot, taxonomy)
+        pairs = attached_to(snapshot, here.namespace, row.name)
+        if collection is not None:
+            wanted = here.row(snapshot, collection).name
+            pairs = [pair for pair in pairs if pair[0].name == wanted]
+    names = sorted({one.name for one, _ in pairs})
+    if not names:
+        raise NotFound(
+            f"the taxonomy {row.name!r} is not attached to such a collection; attach it first"
+        )
+    if len(names) > 1:
+        raise BadInput(
+            f"the taxonomy {row.name!r} is attached to {', '.join(names)}: give ?collection="
+        )
+    return names[0], [field.name for _, field in pairs]
+
+
 def _summary(trial: Trial) -> TrialSummary:
-    return TrialSummary(
+    return TrialSummary.of(trial, trial_id=trial.id)
+
+
+def _reply(here: Context, collection: str, trial: Trial, limit: int) -> TrialReply:
+    return TrialReply.of(
+        trial,
         trial_id=trial.id,
-        field=trial.field,
-        at=trial.at,
-        state=trial.state,
-        ended_at=trial.ended_at,
-        rule=trial.rule,
-        verdict=trial.verdict,
-        comparison=trial.comparison,
-    )
-
-
-def _reply(here: Asked, collection: str, trial: Trial, limit: int) -> TrialReply:
-    return TrialReply(
-        **dict(_summary(trial)),
-        actor=trial.actor,
-        wrong_costs=trial.wrong_costs,
-        champion=trial.champion,
-        challenger=trial.challenger,
-        crossing=trial.crossing,
-        replayed=trial.replayed,
-        trouble=trial.trouble,
         waiting=len(trial.waiting),
         next=waiting_replies(here, collection, trial.waiting[:limit]),
-        answered=list(trial.answered),
     )

@@ -1,4 +1,4 @@
-"""Uploads over HTTP: a signed address for a file, the file itself, and what becomes of it."""
+"""Upload routes: get a signed URL, send a file to it, make it an object; and blobs, thumbnails."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from lookalike.extractors.previews import render
 from lookalike.library.bucket import Bucket, NewBlob, NewObject
 from lookalike.library.forget import unheld
 from lookalike.model import Blob
-from lookalike.server.context import Asked, Here
-from lookalike.server.listing import chosen
+from lookalike.server.context import Context, Here
+from lookalike.server.listing import select_rows
 from lookalike.server.routes.tasks import TaskReply, object_task, wait_for
 from lookalike.server.shapes import Body, JsonRoute, ListBody, Pages, Pagination, Reply, Wait
 from lookalike.stores import schema
@@ -37,18 +37,18 @@ from lookalike.stores.base import Snapshot, Txn
 blobs_router = APIRouter(prefix="/v1/blobs", tags=["blobs"], route_class=JsonRoute)
 
 IfNoneMatch = Annotated[
-    str, Header(alias="If-None-Match", description="the ETag of what one has already")
+    str, Header(alias="If-None-Match", description="the ETag of the copy you have")
 ]
 
 View = Annotated[str, Query(max_length=100, description="a part of it, such as p3 or b10,20,30,40")]
 
 _FOREVER = "private, max-age=31536000, immutable"
-_SHOWN = frozenset(
+_INLINE_TYPES = frozenset(
     {"image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "image/bmp", "text/plain"}
 )
-"""What a browser may show; anything else, such as HTML or SVG, is only saved."""
+"""Types that a browser may display; it saves any other, such as HTML or SVG."""
 
-_OBJECT = (
+_OBJECT_QUERY = (
     select(schema.object_.c.name, schema.object_.c.blobs)
     .join(schema.resource, schema.resource.c.pk == schema.object_.c.bucket_pk)
     .where(
@@ -58,9 +58,9 @@ _OBJECT = (
         schema.object_.c.id == bindparam("id"),
     )
 )
-"""A grid of thumbnails asks this a hundred times at once, so it is made once."""
+"""Built once, since a grid of thumbnails runs it a hundred times at once."""
 
-_SAME: dict[int | str, dict[str, Any]] = {304: {"description": "it is what one has already"}}
+_SAME: dict[int | str, dict[str, Any]] = {304: {"description": "your copy is current"}}
 _BYTES: dict[int | str, dict[str, Any]] = {
     200: {"content": {"*/*": {}}, "description": "the bytes"},
     **_SAME,
@@ -75,20 +75,21 @@ _JPEG: dict[int | str, dict[str, Any]] = {
 def get_blob(
     sha256: str, bucket: str, object: str, here: Here, if_none_match: IfNoneMatch = ""
 ) -> Response:
-    """Return a blob of an object, checked against its digest."""
-    name, blob = _found(here, sha256, bucket, object)
-    if _has(if_none_match, sha256):
+    """Return a blob of an object; its digest is verified."""
+    name, blob = _find_blob(here, sha256, bucket, object)
+    if _is_current(if_none_match, sha256):
         return _unchanged(sha256)
     data = here.runtime.blobs.read(blob)
-    shown = blob.media_type in _SHOWN
-    kind = "inline" if shown else "attachment"
+    is_inline = blob.media_type in _INLINE_TYPES
+    disposition = "inline" if is_inline else "attachment"
+    file_name = quote(name.rsplit("/")[-1], safe="")
     headers = {
         "cache-control": _FOREVER,
         "etag": f'"{sha256}"',
-        "content-disposition": f"{kind}; filename*=utf-8''{quote(name.rsplit('/')[-1], safe='')}",
+        "content-disposition": f"{disposition}; filename*=utf-8''{file_name}",
         "content-security-policy": "default-src 'none'; sandbox",
     }
-    media_type = blob.media_type if shown else "application/octet-stream"
+    media_type = blob.media_type if is_inline else "application/octet-stream"
     return Response(data, media_type=media_type, headers=headers)
 
 
@@ -101,29 +102,29 @@ def get_thumbnail(
     view: View = "",
     if_none_match: IfNoneMatch = "",
 ) -> Response:
-    """Return a small picture of a blob that has one, or of the part of it that `view` names."""
-    _, blob = _found(here, sha256, bucket, object)
-    if _has(if_none_match, sha256):
+    """Return a thumbnail of a blob, or of the part of it that `view` names."""
+    _, blob = _find_blob(here, sha256, bucket, object)
+    if _is_current(if_none_match, sha256):
         return _unchanged(sha256)
     thumbnails = here.runtime.thumbnails
     data = thumbnails.read(sha256, view)
     if data is None:
         if not can_show(blob.media_type):
-            raise NotFound(f"the blob is {blob.media_type}, and has no small picture")
+            raise NotFound(f"a blob of type {blob.media_type} has no thumbnail")
         if view and view not in _views(here, sha256):
-            raise NotFound(f"no document shows the part {view!r}; take it from a thumbnail_url")
+            raise NotFound(f"no document has the view {view!r}; take it from a thumbnail_url")
         pixels = here.runtime.settings.max_pixels
         content = Content(here.runtime.blobs.read(blob), blob.media_type, max_pixels=pixels)
         thumbnails.keep(sha256, render(content, view), view)
         data = thumbnails.read(sha256, view)
     if data is None:
-        raise BadContent("the picture could not be made smaller; get the blob itself")
+        raise BadContent("the image cannot be made into a thumbnail; get the blob itself")
     headers = {"cache-control": _FOREVER, "etag": f'"{sha256}"'}
     return Response(data, media_type="image/jpeg", headers=headers)
 
 
-def _has(if_none_match: str, sha256: str) -> bool:
-    """Return whether who asks has the content already, by the ETag that it came with."""
+def _is_current(if_none_match: str, sha256: str) -> bool:
+    """Return whether the client has this content, by the ETags that it sends."""
     return f'"{sha256}"' in if_none_match
 
 
@@ -131,20 +132,20 @@ def _unchanged(sha256: str) -> Response:
     return Response(status_code=304, headers={"cache-control": _FOREVER, "etag": f'"{sha256}"'})
 
 
-def _views(here: Asked, sha256: str) -> set[str]:
-    """Return the views of a content that documents show."""
+def _views(here: Context, sha256: str) -> set[str]:
+    """Return the views that documents have of a content."""
     table = schema.document
     query = select(table.c.attributes).where(table.c.sha256 == bytes.fromhex(sha256))
     with here.runtime.store.read() as snapshot:
         return {view_of(row.attributes) for row in snapshot.rows(query)}
 
 
-def _found(here: Asked, sha256: str, bucket: str, id: str) -> tuple[str, Blob]:
+def _find_blob(here: Context, sha256: str, bucket: str, id: str) -> tuple[str, Blob]:
     """Return a blob with the name of its object. Raises NotFound."""
-    asked = {"namespace": here.namespace, "id": id}
+    params = {"namespace": here.namespace, "id": id}
     names = {"bucket": bucket, "bare": bucket.removeprefix(Kind.BUCKET.prefix)}
     with here.runtime.store.read() as snapshot:
-        rows = snapshot.rows(_OBJECT.params(**asked, **names))
+        rows = snapshot.rows(_OBJECT_QUERY.params(**params, **names))
         if not rows:
             named(snapshot, here.namespace, Kind.BUCKET, bucket)
     for row in rows:
@@ -154,15 +155,15 @@ def _found(here: Asked, sha256: str, bucket: str, id: str) -> tuple[str, Blob]:
     raise NotFound(f"no object {id!r} of the bucket {bucket!r} has the content {sha256[:80]}")
 
 
-# --- uploads to signed addresses -----------------------------------------------------------------
+# --- uploads to signed URLs ----------------------------------------------------------------------
 
 PENDING, SENT, COMPLETED = "PENDING", "PROCESSING", "COMPLETED"
-"""Nothing was sent yet; a file was; it is an object."""
+"""The status of an upload: without a file, with a file, and confirmed."""
 
 
 @dataclass(frozen=True, slots=True)
 class PendingUpload:
-    """A file that is being sent, or was."""
+    """An upload: the row of a file that a client will send or has sent."""
 
     pk: int
     id: str
@@ -175,8 +176,8 @@ class PendingUpload:
     expires_at: float
 
 
-def new_upload(here: Asked, home: Bucket, spec: dict[str, Any], lives_s: int) -> PendingUpload:
-    """Make an upload, which waits for its file."""
+def new_upload(here: Context, home: Bucket, spec: dict[str, Any], lives_s: int) -> PendingUpload:
+    """Create an upload that waits for its file."""
     now = here.runtime.clock()
     with here.runtime.store.write() as txn:
         id = f"upl_{ULID()}"
@@ -192,23 +193,23 @@ def new_upload(here: Asked, home: Bucket, spec: dict[str, Any], lives_s: int) ->
     return upload_of(here, home, id)
 
 
-def upload_of(here: Asked, home: Bucket, id: str) -> PendingUpload:
+def upload_of(here: Context, home: Bucket, id: str) -> PendingUpload:
     """Return an upload of a bucket. Raises NotFound."""
     with here.runtime.store.read() as snapshot:
         found = find_upload(snapshot, id)
     if found is None or found.bucket_pk != home.row.pk:
-        raise NotFound(f"the bucket {home.name!r} has no upload {id!r}; begin one")
+        raise NotFound(f"the bucket {home.name!r} has no upload {id!r}; create one")
     return found
 
 
 def find_upload(snapshot: Snapshot, id: str) -> PendingUpload | None:
-    """Return an upload by its id."""
+    """Return an upload by its id; None where there is none."""
     rows = snapshot.rows(select(schema.upload).where(schema.upload.c.id == id))
     return PendingUpload(**rows[0]._mapping) if rows else None
 
 
-def receive(here: Asked, upload: PendingUpload, data: bytes) -> None:
-    """Keep the file of an upload, in the place of one that was sent before."""
+def receive(here: Context, upload: PendingUpload, data: bytes) -> None:
+    """Store the file of an upload; it replaces a file sent before."""
     media_type = sniff(data[:4096], str(upload.spec.get("filename") or ""))
     uri = here.runtime.blobs.keep(data)
     blob = Blob("", media_type, uri, hashlib.sha256(data).hexdigest(), len(data))
@@ -219,33 +220,33 @@ def receive(here: Asked, upload: PendingUpload, data: bytes) -> None:
         _erase_file(here, txn, upload)
 
 
-def complete(here: Asked, upload: PendingUpload, object_id: str | None) -> None:
-    """Note what became of an upload."""
+def complete(here: Context, upload: PendingUpload, object_id: str | None) -> None:
+    """Mark an upload as completed, with the object that it became, or None."""
     table = schema.upload
     with here.runtime.store.write() as txn:
         changed = update(table).where(table.c.pk == upload.pk)
         txn.execute(changed.values(status=COMPLETED, object_id=object_id))
 
 
-def remove(here: Asked, upload: PendingUpload) -> None:
-    """Forget an upload with its file; what became an object stays."""
+def remove(here: Context, upload: PendingUpload) -> None:
+    """Delete an upload with its file; an object made of it stays."""
     with here.runtime.store.write() as txn:
         txn.execute(schema.upload.delete().where(schema.upload.c.pk == upload.pk))
         _erase_file(here, txn, upload)
 
 
-def uploaded(here: Asked, home: Bucket, id: str, property: str) -> NewBlob:
+def uploaded(here: Context, home: Bucket, id: str, property: str) -> NewBlob:
     """Return the file of an upload as a blob of an object. Raises NotFound, Conflict."""
     upload = upload_of(here, home, id)
     if upload.blob is None:
-        raise Conflict(f"nothing was sent to the upload {id!r} yet; send the file first")
+        raise Conflict(f"the upload {id!r} has no file yet; send the file first")
     data = here.runtime.blobs.read(Blob(**upload.blob))
     kind = str(upload.spec.get("blob_type") or "")
     return NewBlob(property, data, kind, "", str(upload.spec.get("filename") or ""))
 
 
-def _erase_file(here: Asked, txn: Txn, upload: PendingUpload) -> None:
-    """Erase the file that an upload held, unless something else holds it."""
+def _erase_file(here: Context, txn: Txn, upload: PendingUpload) -> None:
+    """Erase the file of an upload unless something else uses it."""
     if upload.blob is not None:
         here.runtime.blobs.forget(unheld(txn, [Blob(**upload.blob)]))
 
@@ -264,7 +265,7 @@ _KNOWN = (*_IN_SPEC, *_IN_ROW, "upload_id", "file_size_bytes")
 
 
 class NewUpload(Body):
-    """A file that will be sent."""
+    """A new upload: the name, type and size of a file that the client will send."""
 
     idle: ClassVar = frozenset({"skip_duplicates", "file_hash", "shared_metadata"})
     filename: str = Field(min_length=1, max_length=500)
@@ -279,7 +280,7 @@ class NewUpload(Body):
 
 
 class NewUploads(Body):
-    """Files that will be sent."""
+    """Several new uploads."""
 
     uploads: list[NewUpload] = Field(min_length=1, max_length=MAX_BATCH)
     shared_metadata: dict[str, Any] | None = None
@@ -287,26 +288,26 @@ class NewUploads(Body):
 
 
 class Confirm(Body):
-    """That a file was sent."""
+    """Confirms that the client has sent a file."""
 
     idle: ClassVar = frozenset({"auto_submit_batch", "etag"})
     file_size_bytes: int | None = None
 
 
 class OneConfirm(Confirm):
-    """That one of several files was sent."""
+    """Confirms that the client has sent one of several files."""
 
     upload_id: str
 
 
 class Confirms(Body):
-    """That files were sent."""
+    """Confirms that the client has sent several files."""
 
     confirmations: list[OneConfirm] = Field(min_length=1, max_length=MAX_BATCH)
 
 
 class UploadReply(Reply):
-    """A file that will be sent, or was; `presigned_url` takes it by PUT, without a key."""
+    """An upload; `presigned_url` takes the file by PUT, without a key."""
 
     upload_id: str
     bucket_id: str
@@ -325,14 +326,14 @@ class UploadReply(Reply):
 
 
 class UploadsMade(Reply):
-    """Files that will be sent."""
+    """Several new uploads."""
 
     uploads: list[UploadReply]
     total: int
 
 
 class UploadStats(Reply):
-    """What the uploads of a bucket come to."""
+    """The number and sizes of the uploads of a bucket."""
 
     total_uploads: int
     total_size_bytes: int
@@ -342,7 +343,7 @@ class UploadStats(Reply):
 
 
 class Uploads(Reply):
-    """Uploads, a page of them."""
+    """A page of uploads."""
 
     results: list[UploadReply]
     total_count: int
@@ -351,7 +352,7 @@ class Uploads(Reply):
 
 
 class Confirmed(Reply):
-    """What a file became."""
+    """The object and the task of a confirmed upload."""
 
     upload_id: str
     status: str
@@ -363,7 +364,7 @@ class Confirmed(Reply):
 
 
 class ConfirmedAll(Reply):
-    """What files became."""
+    """The result of confirming several uploads; `task` is that of the last object."""
 
     task_id: str
     status: str
@@ -372,7 +373,7 @@ class ConfirmedAll(Reply):
 
 
 class Received(Reply):
-    """That a file was received."""
+    """Confirms that the server has received a file."""
 
     upload_id: str
     status: str
@@ -381,34 +382,34 @@ class Received(Reply):
 
 @router.post(_BUCKET)
 def create_upload(bucket: str, body: NewUpload, here: Here) -> UploadReply:
-    """Return an address that a file can be sent to by PUT, without a key, for a while."""
-    return _made(here, here.bucket(bucket), body)
+    """Create an upload; its signed URL takes the file by PUT, without a key, until it expires."""
+    return _create(here, here.bucket(bucket), body)
 
 
 @router.post(_BUCKET + "/batch")
 def create_uploads(bucket: str, body: NewUploads, here: Here) -> UploadsMade:
-    """Return addresses that files can be sent to."""
+    """Create several uploads, each with a signed URL."""
     home = here.bucket(bucket)
-    made = []
+    uploads = []
     for one in body.uploads:
         one.metadata = {**(body.shared_metadata or {}), **(one.metadata or {})}
         one.object_metadata = {**(body.shared_object_metadata or {}), **(one.object_metadata or {})}
-        made.append(_made(here, home, one))
-    return UploadsMade(uploads=made, total=len(made))
+        uploads.append(_create(here, home, one))
+    return UploadsMade(uploads=uploads, total=len(uploads))
 
 
 @router.post(_BUCKET + "/list")
 def list_uploads(bucket: str, here: Here, paged: Pages, body: ListBody | None = None) -> Uploads:
-    """List the uploads of a bucket, by filters or a text in their names; else the newest first."""
+    """List the uploads of a bucket that fit filters or a text; by default newest first."""
     home = here.bucket(bucket)
     table = schema.upload
     query = select(table).where(table.c.bucket_pk == home.row.pk).order_by(table.c.pk.desc())
     with here.runtime.store.read() as snapshot:
         rows = [PendingUpload(**row._mapping) for row in snapshot.rows(query)]
-    rows = chosen(rows, _KNOWN, _told, body)
+    rows = select_rows(rows, _KNOWN, _values, body)
     page, pagination = paged.of(body).of_list(rows, lambda row: -row.pk)
     return Uploads(
-        results=[_shown(here, home, one) for one in page],
+        results=[_reply(here, home, one) for one in page],
         total_count=len(rows),
         pagination=pagination,
         stats=_stats(rows),
@@ -417,20 +418,20 @@ def list_uploads(bucket: str, here: Here, paged: Pages, body: ListBody | None = 
 
 @router.post(_BUCKET + "/confirm/batch")
 def confirm_uploads(bucket: str, body: Confirms, here: Here, wait: Wait = None) -> ConfirmedAll:
-    """Make objects of files that were sent."""
+    """Make objects of files that the client has sent."""
     home = here.bucket(bucket)
     uploads = [upload_of(here, home, one.upload_id) for one in body.confirmations]
     if not any(one.spec.get("create_object_on_confirm", True) for one in uploads):
         raise BadInput("none of these uploads becomes an object; confirm each of them alone")
-    done = [
-        _confirmed(here, home, upload, one)
+    confirmed = [
+        _confirm(here, home, upload, one)
         for upload, one in zip(uploads, body.confirmations, strict=True)
     ]
-    made = [one.object_id for one in done if one.object_id is not None]
-    wait_for(here, home, made, wait)
-    task = object_task(home, made[-1])
+    objects = [one.object_id for one in confirmed if one.object_id is not None]
+    wait_for(here, home, objects, wait)
+    task = object_task(home, objects[-1])
     return ConfirmedAll(
-        task_id=task.task_id, status=task.status, confirmations_count=len(done), task=task
+        task_id=task.task_id, status=task.status, confirmations_count=len(confirmed), task=task
     )
 
 
@@ -438,23 +439,23 @@ def confirm_uploads(bucket: str, body: Confirms, here: Here, wait: Wait = None) 
 def confirm_upload(
     bucket: str, upload: str, here: Here, body: Confirm | None = None, wait: Wait = None
 ) -> Confirmed:
-    """Make an object of a file that was sent; it is extracted and decided by itself."""
+    """Make an object of a file that the client has sent; a worker extracts and decides it."""
     home = here.bucket(bucket)
-    done = _confirmed(here, home, upload_of(here, home, upload), body or Confirm())
-    wait_for(here, home, [] if done.object_id is None else [done.object_id], wait)
-    return done
+    confirmed = _confirm(here, home, upload_of(here, home, upload), body or Confirm())
+    wait_for(here, home, [] if confirmed.object_id is None else [confirmed.object_id], wait)
+    return confirmed
 
 
 @router.get(_BUCKET + "/{upload}")
 def get_upload(bucket: str, upload: str, here: Here) -> UploadReply:
     """Return an upload."""
     home = here.bucket(bucket)
-    return _shown(here, home, upload_of(here, home, upload))
+    return _reply(here, home, upload_of(here, home, upload))
 
 
 @router.delete(_BUCKET + "/{upload}", status_code=204)
 def delete_upload(bucket: str, upload: str, here: Here) -> None:
-    """Forget an upload with its file; what became an object stays."""
+    """Delete an upload with its file; an object made of it stays."""
     remove(here, upload_of(here, here.bucket(bucket), upload))
 
 
@@ -465,31 +466,33 @@ def delete_upload(bucket: str, upload: str, here: Here) -> None:
     },
 )
 async def send_file(upload: str, request: Request, here: Here, response: Response) -> Received:
-    """Send a file to a signed address."""
+    """Send a file to a signed URL."""
     data = await request.body()
-    done = await run_in_threadpool(_received, here, upload, data)
+    received = await run_in_threadpool(_receive, here, upload, data)
     response.headers["etag"] = f'"{upload}"'
-    return done
+    return received
 
 
-def _received(here: Asked, upload: str, data: bytes) -> Received:
+def _receive(here: Context, upload: str, data: bytes) -> Received:
     with here.runtime.store.read() as snapshot:
         found = find_upload(snapshot, upload)
         home = None if found is None else resource(snapshot, found.bucket_pk)
     if found is None or home is None or home.namespace != here.namespace:
-        raise NotFound(f"there is no upload {upload[:80]!r}; begin one")
-    if found.status == "COMPLETED":
-        raise Conflict(f"the upload {upload!r} is an object already; begin another one")
-    wanted = found.spec.get("file_size_bytes")
-    if wanted is not None and wanted != len(data):
-        raise BadInput(f"{len(data):,} bytes came, and {wanted:,} were said; send it again")
+        raise NotFound(f"there is no upload {upload[:80]!r}; create one")
+    if found.status == COMPLETED:
+        raise Conflict(f"the upload {upload!r} is confirmed already; create another one")
+    declared = found.spec.get("file_size_bytes")
+    if declared is not None and declared != len(data):
+        raise BadInput(
+            f"the file has {len(data):,} bytes, but {declared:,} were declared; send it again"
+        )
     if not data:
         raise BadInput("the file is empty; send it again")
     receive(here, found, data)
-    return Received(upload_id=upload, status="PROCESSING", file_size_bytes=len(data))
+    return Received(upload_id=upload, status=SENT, file_size_bytes=len(data))
 
 
-def _made(here: Asked, home: Bucket, body: NewUpload) -> UploadReply:
+def _create(here: Context, home: Bucket, body: NewUpload) -> UploadReply:
     known = home.row.properties
     if body.blob_property is not None and known and body.blob_property not in known:
         raise BadInput(
@@ -497,15 +500,17 @@ def _made(here: Asked, home: Bucket, body: NewUpload) -> UploadReply:
             f"(known: {', '.join(sorted(known))})"
         )
     spec = body.model_dump(mode="json")
-    return _shown(here, home, new_upload(here, home, spec, body.presigned_url_expiration))
+    return _reply(here, home, new_upload(here, home, spec, body.presigned_url_expiration))
 
 
-def _confirmed(here: Asked, home: Bucket, upload: PendingUpload, body: Confirm) -> Confirmed:
+def _confirm(here: Context, home: Bucket, upload: PendingUpload, body: Confirm) -> Confirmed:
     if upload.blob is None:
-        raise Conflict(f"nothing was sent to the upload {upload.id!r} yet; send the file first")
+        raise Conflict(f"the upload {upload.id!r} has no file yet; send the file first")
     size = int(upload.blob["size_bytes"])
     if body.file_size_bytes is not None and body.file_size_bytes != size:
-        raise BadInput(f"{size:,} bytes came, and {body.file_size_bytes:,} were sent; send again")
+        raise BadInput(
+            f"the file has {size:,} bytes, not {body.file_size_bytes:,}; send the file again"
+        )
     object_id = upload.object_id
     if object_id is None and upload.spec.get("create_object_on_confirm", True):
         property = upload.spec.get("blob_property") or _file_property(home, upload)
@@ -516,31 +521,33 @@ def _confirmed(here: Asked, home: Bucket, upload: PendingUpload, body: Confirm) 
     task = None if object_id is None else object_task(home, object_id)
     return Confirmed(
         upload_id=upload.id,
-        status="COMPLETED",
+        status=COMPLETED,
         object_id=object_id,
         task_id=None if task is None else task.task_id,
         file_size_bytes=size,
         completed_at=datetime.fromtimestamp(here.runtime.clock(), UTC),
-        message="the file is kept" if object_id is None else f"the file is the object {object_id}",
+        message="the file is stored"
+        if object_id is None
+        else f"the file is the object {object_id}",
     )
 
 
 def _file_property(home: Bucket, upload: PendingUpload) -> str:
-    """Return the property that a file belongs to, where the upload does not say: the first fit."""
+    """Return the property for a file whose upload names none: the first with a fitting type."""
     kind = str(upload.blob["media_type"] if upload.blob else "").partition("/")[0]
     fitting = [name for name, type in home.row.properties.items() if type == kind]
     return next(iter(fitting or home.row.properties), kind or "file")
 
 
-def _shown(here: Asked, home: Bucket, upload: PendingUpload) -> UploadReply:
-    left = max(1, int(upload.expires_at - here.runtime.clock()))
+def _reply(here: Context, home: Bucket, upload: PendingUpload) -> UploadReply:
+    left_s = max(1, int(upload.expires_at - here.runtime.clock()))
     path = f"/v1/uploads/{upload.id}"
     return UploadReply(
         upload_id=upload.id,
         bucket_id=Kind.BUCKET.prefix + home.name,
         filename=upload.spec["filename"],
         content_type=upload.spec["content_type"],
-        presigned_url=here.signed(path, {}, left),
+        presigned_url=here.signed(path, {}, left_s),
         presigned_url_expiration=upload.spec["presigned_url_expiration"],
         s3_key=f"{home.name}/{upload.id}",
         status=upload.status,
@@ -553,11 +560,12 @@ def _shown(here: Asked, home: Bucket, upload: PendingUpload) -> UploadReply:
     )
 
 
-def _told(one: PendingUpload) -> dict[str, Any]:
-    said = {name: getattr(one, name) for name in _IN_ROW}
-    said |= {name: one.spec.get(name) for name in _IN_SPEC}
+def _values(one: PendingUpload) -> dict[str, Any]:
+    """Return an upload's values for filters and sorting; times are in seconds."""
+    values = {name: getattr(one, name) for name in _IN_ROW}
+    values |= {name: one.spec.get(name) for name in _IN_SPEC}
     size = None if one.blob is None else one.blob["size_bytes"]
-    return said | {"upload_id": one.id, "file_size_bytes": size}
+    return values | {"upload_id": one.id, "file_size_bytes": size}
 
 
 def _stats(rows: Sequence[PendingUpload]) -> UploadStats:

@@ -1,7 +1,7 @@
-"""The library's own verbs over HTTP, for `lookalike.connect`: bodies and answers as they are there.
+"""The library's verbs over HTTP, for `lookalike.connect`: `POST …/verbs/NAME`.
 
-A route is made from a method that is declared with `@verb`: its body has the method's arguments,
-its answer is what the method returns. What is not declared stays local.
+Each method declared with `@verb` becomes a route: its body has the method's arguments, its reply
+is what the method returns. Other methods have no route.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from lookalike.library.create import CollectionPlan, make_collection
 from lookalike.library.library import Library
 from lookalike.library.verb import PAGE, verbs_of
 from lookalike.model import Document, Question
-from lookalike.server.context import Asked, Here
-from lookalike.server.replies import addressed, blobs_at
+from lookalike.server.context import Context, Here
+from lookalike.server.replies import blob_url_template, with_blob_urls
 from lookalike.server.shapes import Body, IdempotencyKey, JsonRoute
 from lookalike.stores.base import Txn
 
 router = APIRouter(prefix="/v1", tags=["verbs"], route_class=JsonRoute)
 
 _REQUEST = "request"
-_LEFT_OUT = frozenset({"address", "engine", "source"})
+_LOCAL_ONLY = frozenset({"address", "engine", "source"})
 _Number = Annotated[int, Field(ge=0, le=2**31 - 1)]
-_Few = Annotated[int, Field(ge=0, le=PAGE)]
+_PageSize = Annotated[int, Field(ge=0, le=PAGE)]
 
 
 @dataclass(frozen=True, slots=True)
 class _Verb:
-    """A method that is a route; see `Verb` for `paged`."""
+    """A method `call` with the `name` of its route; see `library.verb.Verb` for `paged`."""
 
     name: str
     call: Callable[..., Any]
@@ -52,64 +52,63 @@ class _Verb:
 
     @property
     def parameters(self) -> list[inspect.Parameter]:
-        """Return what the method takes and a client can say."""
+        """Return the method's parameters that a client can send."""
         _, *listed = inspect.signature(self.call).parameters.values()
-        return [one for one in listed if one.name not in _LEFT_OUT]
+        return [one for one in listed if one.name not in _LOCAL_ONLY]
 
     def body(self) -> type[Body]:
-        """Return the shape of the body."""
+        """Return the model of the body."""
         hints = get_type_hints(self.call)
         fields: dict[str, Any] = {}
         for one in self.parameters:
-            kind: Any = _on_the_wire(hints[one.name])
             if one.kind is inspect.Parameter.VAR_KEYWORD:
                 fields[one.name] = (dict[str, Any], Field(default_factory=dict))
             elif one.kind is inspect.Parameter.VAR_POSITIONAL:
                 fields[one.name] = (list[str], ...)
             elif self.paged and one.name == "limit":
-                fields[one.name] = (_Few, PAGE if one.default is None else one.default)
+                fields[one.name] = (_PageSize, PAGE if one.default is None else one.default)
             else:
-                fields[one.name] = (kind, _default(one))
-        named = "".join(part.title() for part in self.name.split("_"))
-        said = f"What the verb `{self.name}` takes."
-        return create_model(f"{named}Verb", __base__=Body, __doc__=said, **fields)
+                fields[one.name] = (_json_type(hints[one.name]), _default(one))
+        title = "".join(part.title() for part in self.name.split("_"))
+        doc = f"The arguments of the verb `{self.name}`."
+        return create_model(f"{title}Verb", __base__=Body, __doc__=doc, **fields)
 
     def reply(self) -> Any:
-        """Return the shape of the answer: a collection is told by its name."""
+        """Return the type of the reply; a collection is sent as its name."""
         hint = get_type_hints(self.call)["return"]
-        return str if hint is Collection else _on_the_wire(hint)
+        return str if hint is Collection else _json_type(hint)
 
-    def answer(self, here: Asked, owner: Any, body: Body, key: str) -> Any:
-        """Call the method with what a body says, and return what it returns."""
+    def answer(self, here: Context, owner: Any, body: Body, key: str) -> Any:
+        """Call the method on `owner` with the arguments in a body; return its result for JSON."""
         given = {name: getattr(body, name) for name in body.model_fields_set}
         if self.paged:
             given["limit"] = getattr(body, "limit")  # noqa: B009 the model is made from the method
         if key and "op_id" in type(body).model_fields:
             given["op_id"] = given.get("op_id") or key
         _check_actor(here, given.get("actor"))
-        placed: list[Any] = []
+        positional: list[Any] = []
         for one in self.parameters:
             if one.kind is inspect.Parameter.POSITIONAL_ONLY:
-                placed.append(given.pop(one.name))
+                positional.append(given.pop(one.name))
             elif one.kind is inspect.Parameter.VAR_POSITIONAL:
-                placed += given.pop(one.name)
+                positional += given.pop(one.name)
             elif one.kind is inspect.Parameter.VAR_KEYWORD:
                 given |= _options(self, given.pop(one.name, {}))
-        return _shown(self.call(owner, *placed, **given), _blobs_at(here, owner))
+        return _for_json(self.call(owner, *positional, **given), _blob_urls(here, owner))
 
 
 def _name(collection: Collection) -> str:
-    """Return the collection's name, whether it was asked for by name or id."""
+    """Return the collection's name, whether the URL has its name or its id."""
     return collection.name
 
 
 def _as_of(collection: Collection, at: At) -> str:
-    """Return the operation after which a collection was as it was at that point."""
+    """Return the last operation at a point of the collection's history."""
     return collection.as_of(at).operation
 
 
 def _declared(owner: type) -> Iterator[_Verb]:
-    """Yield the routes that are made from the verbs of a class."""
+    """Yield the verbs of a class that have a generated route."""
     for verb in verbs_of(owner):
         if verb.route is not None:
             yield _Verb(verb.route, verb.call, verb.paged)
@@ -129,34 +128,34 @@ def _add_routes() -> None:
         _add(f"/verbs/{verb.name}", verb, _of_library)
 
 
-def _of_collection(verb: _Verb, here: Asked, body: Body, key: str, collection: str) -> Any:
+def _of_collection(verb: _Verb, here: Context, body: Body, key: str, collection: str) -> Any:
     return verb.answer(here, here.collection(collection), body, key)
 
 
-def _of_past(verb: _Verb, here: Asked, body: Body, key: str, collection: str, as_of: str) -> Any:
+def _of_past(verb: _Verb, here: Context, body: Body, key: str, collection: str, as_of: str) -> Any:
     return verb.answer(here, here.collection(collection).as_of(as_of), body, key)
 
 
-def _of_library(verb: _Verb, here: Asked, body: Body, key: str) -> Any:
+def _of_library(verb: _Verb, here: Context, body: Body, key: str) -> Any:
     return verb.answer(here, here.library, body, key)
 
 
-def _add(path: str, verb: _Verb, ask: Callable[..., Any]) -> None:
-    """Add the route of a verb; its signature is made, as its body is."""
+def _add(path: str, verb: _Verb, call: Callable[..., Any]) -> None:
+    """Add the route of a verb. FastAPI reads the handler's signature, so that is generated, too."""
 
-    def answer(here: Asked, body: Body, idempotency_key: str, **place: str) -> Any:
-        return ask(verb, here, body, idempotency_key, **place)
+    def answer(here: Context, body: Body, idempotency_key: str, **place: str) -> Any:
+        return call(verb, here, body, idempotency_key, **place)
 
-    named = partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY)
+    parameter = partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY)
     parameters = [
-        named("here", annotation=Here),
-        named("body", annotation=verb.body()),
-        named("idempotency_key", annotation=IdempotencyKey, default=""),
+        parameter("here", annotation=Here),
+        parameter("body", annotation=verb.body()),
+        parameter("idempotency_key", annotation=IdempotencyKey, default=""),
     ]
     if "{collection}" in path:
-        parameters.append(named("collection", annotation=str))
-    if ask is _of_past:
-        parameters.append(named("as_of", annotation=str))
+        parameters.append(parameter("collection", annotation=str))
+    if call is _of_past:
+        parameters.append(parameter("as_of", annotation=str))
     answer.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     router.add_api_route(
         path,
@@ -168,9 +167,9 @@ def _add(path: str, verb: _Verb, ask: Callable[..., Any]) -> None:
     )
 
 
-def _on_the_wire(hint: Any) -> Any:
-    """Return a type as JSON has it: lists for all that is iterated, numbers that a store holds."""
-    origin, inner = get_origin(hint), tuple(map(_on_the_wire, get_args(hint)))
+def _json_type(hint: Any) -> Any:
+    """Return a type for JSON: iterables become lists, integers fit a column of the store."""
+    origin, inner = get_origin(hint), tuple(map(_json_type, get_args(hint)))
     if hint is int:
         return _Number
     if origin in (Iterable, Iterator, Sequence):
@@ -178,14 +177,14 @@ def _on_the_wire(hint: Any) -> Any:
     if origin in (Union, UnionType):
         return Union[inner]  # noqa: UP007 made at run time
     if origin is tuple or (isinstance(hint, type) and issubclass(hint, Enum)):
-        return Annotated[hint, Field(strict=False)]  # in JSON a list, a text
+        return Annotated[hint, Field(strict=False)]  # JSON has lists and texts instead
     if origin is Mapping:
         return dict[inner]  # type: ignore[misc, valid-type]
     return hint
 
 
 def _default(one: inspect.Parameter) -> Any:
-    """Return the default of an argument; one that is no JSON stands for not given."""
+    """Return the default of an argument; a default that is not JSON means that it is not given."""
     if one.default is inspect.Parameter.empty:
         return ...
     plain = one.default is None or isinstance(one.default, str | int | float | tuple)
@@ -195,51 +194,52 @@ def _default(one: inspect.Parameter) -> Any:
 def _options(verb: _Verb, options: Mapping[str, Any]) -> Mapping[str, Any]:
     taken = {*inspect.signature(verb.call).parameters} & {*options}
     if taken:
-        raise BadInput(f"{min(taken)!r} is no option of an extractor; give it beside the options")
+        raise BadInput(f"{min(taken)!r} is no option of an extractor; give it outside of `options`")
     return options
 
 
-def _check_actor(here: Asked, actor: str | None) -> None:
-    """Raise Forbidden for who speaks for others and may not."""
+def _check_actor(here: Context, actor: str | None) -> None:
+    """Raise Forbidden where the caller names another actor without the scope `admin`."""
     if actor and not here.may_speak_for_others:
         raise Forbidden(
-            f"this key speaks for itself, not as {actor[:100]!r}; leave the actor away, or take a "
-            "key with the scope 'admin'"
+            f"this key cannot act as {actor[:100]!r}; leave out the actor, or use a key with the "
+            "scope 'admin'"
         )
 
 
-def _shown(found: Any, place: str) -> Any:
-    """Return what a verb gave, where blobs are at addresses of the server, not at its paths."""
-    match found:
+def _for_json(result: Any, template: str) -> Any:
+    """Return a verb's result for JSON: its blobs have URLs of the server instead of local paths."""
+    match result:
         case Collection():
-            return found.name
+            return result.name
         case Document():
-            return addressed(found, place)
+            return with_blob_urls(result, template)
         case Question():
-            return replace(found, documents=tuple(_shown(one, place) for one in found.documents))
+            documents = tuple(with_blob_urls(one, template) for one in result.documents)
+            return replace(result, documents=documents)
         case Why():
-            return replace(found, document=addressed(found.document, place))
+            return replace(result, document=with_blob_urls(result.document, template))
         case list() | Iterator():
-            return [_shown(one, place) for one in found]
-    return found
+            return [_for_json(one, template) for one in result]
+    return result
 
 
-def _blobs_at(here: Asked, owner: Any) -> str:
-    return blobs_at(here, owner.name) if isinstance(owner, CollectionBase) else ""
+def _blob_urls(here: Context, owner: Any) -> str:
+    return blob_url_template(here, owner.name) if isinstance(owner, CollectionBase) else ""
 
 
-# --- making -------------------------------------------------------------------------------------
+# --- create buckets and collections --------------------------------------------------------------
 
 
 class BucketToBe(Body):
-    """A bucket to be; `properties` gives the type of each field of its objects."""
+    """A new bucket; `properties` gives the type of each field of its objects."""
 
     name: str
     properties: dict[str, str] = Field(default_factory=dict)
 
 
 class CollectionToBe(Body):
-    """A collection to be, without a label field."""
+    """A new collection, without a label field."""
 
     name: str
     bucket: str | list[str] = Field(default_factory=list)
@@ -250,16 +250,16 @@ class CollectionToBe(Body):
     options: dict[str, Any] = Field(default_factory=dict)
 
     def plan(self) -> CollectionPlan:
-        """Return what is to be made."""
+        """Return the plan of the collection."""
         buckets = (self.bucket,) if isinstance(self.bucket, str) else tuple(self.bucket)
         extractor, options = as_one(self.extractor, self.options)
-        drawn = (self.name, buckets, self.source, extractor)
-        return CollectionPlan(*drawn, options, self.inputs, self.passthrough)
+        origin = (self.name, buckets, self.source, extractor)
+        return CollectionPlan(*origin, options, self.inputs, self.passthrough)
 
 
 @router.post("/verbs/create_bucket")
 def create_bucket(body: BucketToBe, here: Here, idempotency_key: IdempotencyKey = "") -> str:
-    """Make a bucket, and return its name."""
+    """Create a bucket, and return its name."""
     spec = {"properties": body.properties, "about": {_REQUEST: idempotency_key}}
     with here.runtime.store.write() as txn:
         if not _was_made(txn, here, Kind.BUCKET, body.name, idempotency_key):
@@ -271,17 +271,17 @@ def create_bucket(body: BucketToBe, here: Here, idempotency_key: IdempotencyKey 
 def create_collection(
     body: CollectionToBe, here: Here, idempotency_key: IdempotencyKey = ""
 ) -> str:
-    """Make a collection without a label field, and return its name; what is there waits for it."""
+    """Create a collection without a label field, and return its name; a worker fills it."""
     plan = replace(body.plan(), about={_REQUEST: idempotency_key})
     with here.runtime.store.write() as txn:
         if not _was_made(txn, here, Kind.COLLECTION, plan.name, idempotency_key):
             make_collection(here.runtime, txn, here.namespace, plan)
-    here.context.worker.wake()
+    here.server.worker.wake()
     return plan.name
 
 
-def _was_made(txn: Txn, here: Asked, kind: Kind, name: str, key: str) -> bool:
-    """Tell whether the same request, whose answer was lost, has made a resource before."""
+def _was_made(txn: Txn, here: Context, kind: Kind, name: str, key: str) -> bool:
+    """Tell whether an earlier request with this idempotency key created the resource."""
     row = find(txn, here.namespace, kind, name)
     return bool(key and row is not None and (row.spec.get("about") or {}).get(_REQUEST) == key)
 

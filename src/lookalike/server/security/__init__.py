@@ -1,1 +1,1 @@
-"""What every request passes: keys, scopes, origins, limits, access log. Begin at `gate.py`."""
+"""Checks before the routes: host, origin, key, rate, scope and size. Begin at `gate.py`."""

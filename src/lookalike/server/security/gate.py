@@ -1,10 +1,10 @@
-"""The gate that every request passes: who may in, how often, how much, and what is written down.
+"""The gate: ASGI middleware that checks each request before the routes, and logs writes.
 
 ```
 request ─▶ host ─▶ origin ─▶ key or signature ─▶ rate ─▶ scope ─▶ namespace ─▶ size ─▶ routes
 ```
-Routes find `caller` (`Caller`, None where anybody may ask), `namespace` and `request_id` in
-`request.state`.
+Routes find `caller` (`Caller`, None where the URL is open to anybody), `namespace` and `request_id`
+in `request.state`.
 """
 
 from __future__ import annotations
@@ -51,13 +51,12 @@ from lookalike.server.security.rules import (
 )
 from lookalike.settings import Settings
 
-# --- the access log: writes and refusals, one line of JSON each ----------------------------------
+# --- the access log: writes and refused requests, one line of JSON each --------------------------
 
-# Neither bodies nor queries are in it, so neither secrets nor signatures. Each line is one write to
-# a file opened for appending: several processes share the file, and it may be moved away at any
-# time.
+# It has neither bodies nor queries, so neither secrets nor signatures. Each line is one write to a
+# file opened for appending: several processes may share the file, and log rotation may move it.
 
-_LONGEST_PATH = 1000
+_MAX_PATH = 1000
 _log = logging.getLogger(__name__)
 
 
@@ -68,12 +67,12 @@ class AccessLog:
         self._file = root / "logs" / "audit.jsonl"
 
     def write(self, *, at: float, path: str, **values: Any) -> None:
-        """Append a line. `at` is in UTC seconds; `values` are what JSON can hold.
+        """Append a line. `at` is in UTC seconds; `values` must be JSON values.
 
-        A line that the disk does not take is reported in the program's own log.
+        If the write fails, the line goes to the program's own log.
         """
         time = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
-        line = json.dumps({"time": time, "path": path[:_LONGEST_PATH], **values}) + "\n"
+        line = json.dumps({"time": time, "path": path[:_MAX_PATH], **values}) + "\n"
         try:
             self._append(line.encode())
         except OSError as error:
@@ -91,7 +90,7 @@ class AccessLog:
 # -------------------------------------------------------------------------------------------------
 
 DEFAULT_RATE_PER_S = 200.0
-"""Where others can reach the server and no setting says otherwise."""
+"""The rate limit where other machines can reach the server and the setting is not given."""
 
 _HEADERS = {
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
@@ -99,22 +98,22 @@ _HEADERS = {
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }
-"""Sent where a route sends no other."""
+"""Default response headers; a route may send its own."""
 
 NAMESPACE = "namespace"
-"""The parameter of a signed address that binds it to a namespace."""
+"""The parameter of a signed URL that binds it to a namespace."""
 
 _SIGNED = "a signed address"
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 _REFUSED = frozenset({401, 403, 413, 429})
 _METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_PASSAGE = "lookalike.passage"
+_VISIT = "lookalike.visit"
 
 
 @dataclass(slots=True)
-class _Passage:
-    """One request on its way through the gate."""
+class _Visit:
+    """One request in the gate: what is known of it so far."""
 
     request_id: str
     method: str
@@ -132,7 +131,7 @@ class _Passage:
 
 
 class Gate:
-    """An ASGI application in front of another one, `app`, that listens on `host`."""
+    """ASGI middleware around `app`, for a server that listens on `host`."""
 
     def __init__(
         self,
@@ -157,30 +156,30 @@ class Gate:
         self._host_names = host_names(host, settings.allowed_hosts)
         unset = 0.0 if self._is_local else DEFAULT_RATE_PER_S
         self._rate = RateLimit(unset if settings.rate_per_s is None else settings.rate_per_s, timer)
-        self._way_in = self._with_cors() if settings.cors_origins else self._admit
+        self._entry = self._with_cors() if settings.cors_origins else self._admit
 
     async def __call__(self, scope: HttpScope, receive: Receive, send: Send) -> None:
-        """Let a request pass, or answer it with the reason why not."""
+        """Pass a request on, or send the error why it is refused."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
             return
-        passage = self._passage(scope)
-        scope[_PASSAGE] = passage
+        visit = self._visit(scope)
+        scope[_VISIT] = visit
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self._note(passage, message["status"])
-                _complete(message, passage)
+                self._note(visit, message["status"])
+                _complete(message, visit)
             await send(message)
 
         try:
-            await self._way_in(scope, receive, answer)
+            await self._entry(scope, receive, answer)
         finally:
-            if not passage.is_answered:
-                self._note(passage, None)
+            if not visit.is_answered:
+                self._note(visit, None)
 
     def _with_cors(self) -> ASGIApp:
         return CORSMiddleware(
@@ -192,32 +191,32 @@ class Gate:
         )
 
     async def _admit(self, scope: HttpScope, receive: Receive, send: Send) -> None:
-        passage: _Passage = scope[_PASSAGE]
+        visit: _Visit = scope[_VISIT]
         headers = Headers(scope=scope)
-        is_file = rules.takes_file(passage.method, passage.path)
+        is_file = rules.takes_file(visit.method, visit.path)
         settings = self._settings
         body = CountedBody(receive, settings.max_blob_bytes if is_file else settings.max_json_bytes)
         try:
-            await self._check(passage, headers, scope["query_string"].decode("latin-1"))
+            await self._check(visit, headers, scope["query_string"].decode("latin-1"))
             body.check_declared(headers.get("content-length"))
             state = scope.setdefault("state", {})
-            state["caller"] = passage.caller
-            state["namespace"] = passage.namespace
-            state["request_id"] = passage.request_id
+            state["caller"] = visit.caller
+            state["namespace"] = visit.namespace
+            state["request_id"] = visit.request_id
             await self._pass_on(scope, body, send)
         except Refusal as refusal:
-            passage.is_noted = refusal.is_noted
+            visit.is_noted = refusal.is_noted
             await refusal.answer(send)
 
     async def _pass_on(self, scope: HttpScope, body: CountedBody, send: Send) -> None:
-        """Run the application. Raises a Refusal when more comes than may, and it has not answered.
+        """Run the application. Raises a Refusal for a too large body, unless it responded before.
 
-        What it would answer to half a body is dropped.
+        Its response to an incomplete body is dropped.
         """
-        passage: _Passage = scope[_PASSAGE]
+        visit: _Visit = scope[_VISIT]
 
         async def forward(message: Message) -> None:
-            if passage.is_answered or not body.is_too_large:
+            if visit.is_answered or not body.is_too_large:
                 await send(message)
 
         try:
@@ -225,55 +224,55 @@ class Gate:
         except ClientDisconnect:
             if not body.is_too_large:
                 raise
-        if body.is_too_large and not passage.is_answered:
+        if body.is_too_large and not visit.is_answered:
             raise body.refusal()
 
-    async def _check(self, passage: _Passage, headers: Headers, query: str) -> None:
-        """Find out who it is and whether they may. Raises a Refusal."""
+    async def _check(self, visit: _Visit, headers: Headers, query: str) -> None:
+        """Identify the caller and check what the request may do. Raises a Refusal."""
         check_host(headers, self._host_names)
-        if not rules.is_safe(passage.method):
+        if not rules.is_safe(visit.method):
             check_origin(headers, self._settings.cors_origins)
         try:
-            if rules.is_open(passage.method, passage.path):
-                passage.namespace = self._settings.namespace
+            if rules.is_open(visit.method, visit.path):
+                visit.namespace = self._settings.namespace
                 return
-            passage.caller = await self._caller(passage, headers, query)
-            self._rate.take(passage.caller.key_id or passage.address)
-            _check_scope(passage, passage.caller)
-            passage.namespace = self._namespace(passage.caller, headers.get("x-namespace"))
+            visit.caller = await self._caller(visit, headers, query)
+            self._rate.take(visit.caller.key_id or visit.address)
+            _check_scope(visit, visit.caller)
+            visit.namespace = self._namespace(visit.caller, headers.get("x-namespace"))
         except LookalikeError as error:
             raise refusal_of(error) from error
 
-    async def _caller(self, passage: _Passage, headers: Headers, query: str) -> Caller:
+    async def _caller(self, visit: _Visit, headers: Headers, query: str) -> Caller:
         try:
-            if rules.can_be_signed(passage.method, passage.path):
+            if rules.can_be_signed(visit.method, visit.path):
                 params = dict(parse_qsl(query, keep_blank_values=True))
                 if SIGNATURE in params:
-                    self._signer.check(passage.path, query, self._clock())
-                    scope = rules.needed(passage.method, passage.path)
+                    self._signer.check(visit.path, query, self._clock())
+                    scope = rules.needed(visit.method, visit.path)
                     return Caller(_SIGNED, scope, params.get(NAMESPACE))
             loopback = self._is_local and not any(name in headers for name in _FORWARDED)
             authorization = headers.get("authorization")
-            if authorization is None:  # nothing to be looked up in the store
+            if authorization is None:  # needs no look-up in the store, so no thread
                 return self._access.caller(None, loopback=loopback)
             return await asyncio.to_thread(self._access.caller, authorization, loopback=loopback)
         except (Forbidden, Unauthorized):
-            self._rate.take(passage.address)
+            self._rate.take(visit.address)
             raise
 
-    def _namespace(self, caller: Caller, asked: str | None) -> str:
-        if asked:
-            check_namespace(asked)
-        if caller.namespace is not None and asked not in (None, "", caller.namespace):
+    def _namespace(self, caller: Caller, requested: str | None) -> str:
+        if requested:
+            check_namespace(requested)
+        if caller.namespace is not None and requested not in (None, "", caller.namespace):
             raise Forbidden(
-                f"this key is for the namespace {caller.namespace!r}; leave X-Namespace away"
+                f"this key is for the namespace {caller.namespace!r}; leave out X-Namespace"
             )
-        return asked or caller.namespace or self._settings.namespace
+        return requested or caller.namespace or self._settings.namespace
 
-    def _passage(self, scope: HttpScope) -> _Passage:
+    def _visit(self, scope: HttpScope) -> _Visit:
         given = Headers(scope=scope).get("x-request-id", "")
         client = scope.get("client")
-        return _Passage(
+        return _Visit(
             request_id=given if _REQUEST_ID.fullmatch(given) else str(ULID()),
             method=scope["method"],
             path=scope["path"],
@@ -281,39 +280,39 @@ class Gate:
             started=self._timer(),
         )
 
-    def _note(self, passage: _Passage, status: int | None) -> None:
-        """Write a write or a refusal down before the answer goes out; None is no answer at all."""
-        passage.is_answered = True
-        if not passage.is_noted or not (passage.is_write or status in _REFUSED):
+    def _note(self, visit: _Visit, status: int | None) -> None:
+        """Log a write or a refused request before its response is sent; None is no response."""
+        visit.is_answered = True
+        if not visit.is_noted or not (visit.is_write or status in _REFUSED):
             return
-        caller = passage.caller
+        caller = visit.caller
         self._audit.write(
             at=self._clock(),
-            request_id=passage.request_id,
+            request_id=visit.request_id,
             caller=caller and caller.name,
             key_id=caller and caller.key_id,
-            namespace=passage.namespace,
-            method=passage.method,
-            path=passage.path,
+            namespace=visit.namespace,
+            method=visit.method,
+            path=visit.path,
             status=status,
-            ms=round((self._timer() - passage.started) * 1000, 1),
-            address=passage.address,
+            ms=round((self._timer() - visit.started) * 1000, 1),
+            address=visit.address,
         )
 
 
-def _check_scope(passage: _Passage, caller: Caller) -> None:
-    needed = rules.needed(passage.method, passage.path)
+def _check_scope(visit: _Visit, caller: Caller) -> None:
+    needed = rules.needed(visit.method, visit.path)
     if not caller.scope.covers(needed):
         raise Forbidden(
-            f"this key has the scope {caller.scope.value!r}, and {passage.method} "
-            f"{passage.path[:200]} needs {needed.value!r}"
+            f"this key has the scope {caller.scope.value!r}, but {visit.method} "
+            f"{visit.path[:200]} needs {needed.value!r}"
         )
 
 
-def _complete(message: Message, passage: _Passage) -> None:
-    """Give a response the headers that all have."""
+def _complete(message: Message, visit: _Visit) -> None:
+    """Set the headers that every response has."""
     headers = MutableHeaders(scope=message)
     del headers["server"]
-    headers["x-request-id"] = passage.request_id
+    headers["x-request-id"] = visit.request_id
     for name, value in _HEADERS.items():
         headers.setdefault(name, value)

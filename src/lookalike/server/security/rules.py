@@ -1,4 +1,4 @@
-"""How much one caller may send: bytes in a body, requests in a second."""
+"""The rules that the gate applies: refusals, rate, body size, host and origin, scopes."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from lookalike.library.verb import verbs_of
 # --- refusals before any route -------------------------------------------------------------------
 
 _RETRY_S = 5
-_LONGEST = 2000
-"""So many characters has a message at most: it quotes what came, and much may come."""
+_MAX_MESSAGE = 2000
+"""The longest message, in characters: messages quote the request, which may be long."""
 _log = logging.getLogger(__name__)
 
 
 class Refusal(Exception):
-    """Why a request is refused: status, stable code, message with the cure, details.
+    """Why a request is refused: status, stable code, message with the next step, details.
 
-    The audit log has a line of it where `is_noted`: who knocks without end does not fill the disk.
+    The access log gets a line unless `is_noted` is off, so that endless requests fill no disk.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Refusal(Exception):
         self.is_noted = is_noted
 
     async def answer(self, send: Send) -> None:
-        """Send it as a response."""
+        """Send the refusal as a response."""
         body = json.dumps(error_body(self.status, self.code, str(self), self.details)).encode()
         headers = {
             "content-type": "application/json",
@@ -64,15 +64,15 @@ class Refusal(Exception):
 
 
 def error_body(status: int, code: str, message: str, details: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what every error of the server looks like."""
-    if len(message) > _LONGEST:
-        message = f"{message[:_LONGEST]}…"
+    """Return the body of an error response."""
+    if len(message) > _MAX_MESSAGE:
+        message = f"{message[:_MAX_MESSAGE]}…"
     error = {"code": code, "type": code, "message": message, "details": dict(details)}
     return {"status": status, "success": False, "error": error}
 
 
 def refusal_of(error: LookalikeError) -> Refusal:
-    """Return the refusal that an error about keys, addresses or headers stands for."""
+    """Return the refusal for an error about keys, signed URLs or headers."""
     if isinstance(error, Unauthorized):
         headers = {"www-authenticate": "Bearer"}
         return Refusal(401, "unauthorized", str(error), headers=headers)
@@ -81,7 +81,7 @@ def refusal_of(error: LookalikeError) -> Refusal:
     if isinstance(error, StoreError):
         _log.error("%s", error)
         details = {"retryable": True, "retry_after_seconds": _RETRY_S}
-        message = "the store cannot tell who you are now; the server's log says why"
+        message = "the store cannot check your key now; see the server's log for the reason"
         headers = {"retry-after": str(_RETRY_S)}
         return Refusal(503, "store_unavailable", message, details=details, headers=headers)
     return Refusal(422, "bad_input", str(error))
@@ -93,9 +93,9 @@ _CALLERS = 10_000
 
 
 class RateLimit:
-    """A bucket of tokens for each caller: one a request, `rate_per_s` flow in, up to `burst`.
+    """A token bucket per caller: a request takes one, `rate_per_s` are added, up to two seconds'.
 
-    The callers seen last are remembered; who is forgotten begins with a full bucket.
+    Only the most recent callers are remembered; any other starts with a full bucket.
     """
 
     def __init__(self, rate_per_s: float, timer: Callable[[], float]) -> None:
@@ -105,7 +105,7 @@ class RateLimit:
         self._buckets: OrderedDict[str, tuple[float, float, bool]] = OrderedDict()
 
     def take(self, who: str) -> None:
-        """Take a token. Raises a Refusal that says how long to wait where there is none."""
+        """Take a token of a caller. Raises a Refusal with the time to wait if there is none."""
         if not self._rate_per_s:
             return
         now = self._timer()
@@ -121,9 +121,9 @@ class RateLimit:
 
 
 class CountedBody:
-    """The body of a request, counted as it comes; past `most_bytes` the sender is cut off.
+    """The body of a request, counted while it is read, and cut off after `most_bytes`.
 
-    To the application it then looks as if the client had gone away in the middle.
+    To the application a cut-off body looks like a client that disconnected.
     """
 
     def __init__(self, receive: Receive, most_bytes: int) -> None:
@@ -133,11 +133,11 @@ class CountedBody:
 
     @property
     def is_too_large(self) -> bool:
-        """Tell whether more has come than may."""
+        """Return whether the body is larger than allowed."""
         return self._seen_bytes > self._most_bytes
 
     async def receive(self) -> Message:
-        """Return the next part, as an ASGI message."""
+        """Return the next part of the body, as an ASGI message."""
         if self.is_too_large:
             return {"type": "http.disconnect"}
         message = await self._receive()
@@ -145,7 +145,7 @@ class CountedBody:
         return {"type": "http.disconnect"} if self.is_too_large else message
 
     def check_declared(self, content_length: str | None) -> None:
-        """Raise a Refusal when the client says that more will come than may."""
+        """Raise a Refusal where the declared length is larger than allowed."""
         declared = content_length or ""
         if declared.isdecimal() and int(declared) > self._most_bytes:
             raise self.refusal()
@@ -164,7 +164,7 @@ def _too_many(rate_per_s: float, wait_s: float, *, is_noted: bool) -> Refusal:
     return Refusal(
         429,
         "rate_limited",
-        f"more than {rate_per_s:g} requests a second; wait {wait_s:.3f} s, or set "
+        f"more than {rate_per_s:g} requests per second; wait {wait_s:.3f} s, or set "
         "LOOKALIKE_RATE_PER_S",
         details={"retryable": True, "retry_after_seconds": round(wait_s, 3)},
         headers={"retry-after": str(max(1, math.ceil(wait_s)))},
@@ -174,17 +174,17 @@ def _too_many(rate_per_s: float, wait_s: float, *, is_noted: bool) -> Refusal:
 
 # --- origin and host checks ----------------------------------------------------------------------
 
-# A page of any site can send requests to this machine. Its own name for this machine (DNS
-# rebinding) shows in `Host`, and itself in `Origin`.
+# A page of any site can send requests to this machine. `Host` shows the name by which it reached
+# this machine (DNS rebinding), `Origin` shows the site.
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 def host_names(bound: str, allowed: Sequence[str]) -> frozenset[str] | None:
-    """Return the names a server may be called by, or None for any.
+    """Return the names allowed in `Host`, or None for any name.
 
-    Any is right only where no name opens a door: where everybody needs a key.
+    Any name is safe only where every request needs a key: where the server binds no loopback.
     """
     if not allowed and not is_loopback(bound):
         return None
@@ -193,9 +193,9 @@ def host_names(bound: str, allowed: Sequence[str]) -> frozenset[str] | None:
 
 
 def check_host(headers: Headers, names: frozenset[str] | None) -> None:
-    """Raise a Refusal for a name that is none of the server's, or no name.
+    """Raise a Refusal for a `Host` that is invalid or none of the allowed names.
 
-    Addresses that the server signs begin with it.
+    The URLs that the server signs start with it.
     """
     host = headers.get("host", "")
     is_name = not host or _HOST.fullmatch(host)
@@ -203,13 +203,13 @@ def check_host(headers: Headers, names: frozenset[str] | None) -> None:
         raise Refusal(
             403,
             "host_refused",
-            f"this server is not called {host[:100]!r}; add the name to LOOKALIKE_ALLOWED_HOSTS "
-            "if it is",
+            f"{host[:100]!r} is no name of this server; if it should be, add it to "
+            "LOOKALIKE_ALLOWED_HOSTS",
         )
 
 
 def check_origin(headers: Headers, allowed: Sequence[str]) -> None:
-    """Raise a Refusal for a write that a page of another origin sends."""
+    """Raise a Refusal for a write that comes from a page of another origin."""
     origin = headers.get("origin", "").lower()
     if origin in allowed:
         return
@@ -219,24 +219,24 @@ def check_origin(headers: Headers, allowed: Sequence[str]) -> None:
         raise Refusal(
             403,
             "origin_refused",
-            f"a page of {origin[:100] or 'another site'!r} may not write here; add its origin to "
-            "LOOKALIKE_CORS_ORIGINS if it may",
+            f"a page of {origin[:100] or 'another site'!r} may not write; if it should, add its "
+            "origin to LOOKALIKE_CORS_ORIGINS",
         )
 
 
 def _name(host: str) -> str:
-    """Return a host without its port."""
+    """Return a `Host` header without the port, in lower case."""
     if host.startswith("["):
         return (host.partition("]")[0] + "]").lower()
     return host.partition(":")[0].lower()
 
 
-# --- scopes: the table of routes, `admin` for what it does not name ------------------------------
+# --- scopes: which scope a route needs, `admin` for routes that no table names -------------------
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _OPEN = re.compile(r"/v1/health(/.*)?|/|/static/.+")
-"""Whether the server is well, and the page itself, which asks for a key where one is needed."""
+"""Health probes, and the review page, which asks the user for a key if one is needed."""
 
 _READ_POSTS = re.compile(
     r"/v1/(\w+|\w+/[^/]+|\w+/[^/]+/\w+)"
@@ -244,14 +244,14 @@ _READ_POSTS = re.compile(
     r"|/v1/taxonomies/execute/[^/]+"
     r"|/v1/collections/[^/]+/map/documents"
 )
-"""No other POST route may end in a name that a person chose: one may be called `list`."""
+"""POST routes that only read. No other may end in a name that users choose, such as `list`."""
 
 _VERB = re.compile(r"/v1/(collections/[^/]+/)?verbs/(\w+)")
 _READ_VERBS = re.compile(
     r"/v1/verbs/migration"
     r"|/v1/collections/[^/]+/verbs/(arrived|as_of|name|suggest|waiting|\w+_as_of)"
 )
-"""Verbs whose routes are written by hand, and those of the past."""
+"""Read-only verbs with hand-written routes, and all verbs `as_of`."""
 
 _LABEL = re.compile(
     r"(PATCH|PUT) /v1/buckets/[^/]+/objects/[^/]+"
@@ -278,16 +278,16 @@ _DECLARED = {
     for one in verbs_of(owner)
     if one.route is not None
 }
-"""What the verbs declare, by whether they are of a collection, and the name of the route."""
+"""The scope that each verb declares, by whether it is a collection's, and the route's name."""
 
 
 def is_open(method: str, path: str) -> bool:
-    """Tell whether anybody may ask this."""
+    """Tell whether a request needs no key."""
     return method in ("GET", "HEAD") and _OPEN.fullmatch(path) is not None
 
 
 def can_be_signed(method: str, path: str) -> bool:
-    """Tell whether a signed address may stand for a key here: to read or to send one file."""
+    """Tell whether a signed URL may replace a key: to read or to send one file."""
     request = f"{method} {path}"
     return bool(_SIGNED_READ.fullmatch(request) or _SIGNED_WRITE.fullmatch(request))
 

@@ -38,7 +38,7 @@ from lookalike.errors import (
 CONNECTIONS = 24
 """The maximum number of open snapshots and transactions; further ones wait."""
 
-_KEPT, _WAIT_S, _CONNECT_S = 8, 30, 10
+_IDLE_CONNECTIONS, _WAIT_S, _CONNECT_S = 8, 30, 10
 _KEEPALIVE_S, _PROBE_S, _PROBES = 30, 10, 3
 _SERVER_OPTIONS = (
     "-c synchronous_commit=on "
@@ -93,9 +93,9 @@ def address_of(url: str) -> Address:
         parsed = conninfo.conninfo_to_dict(f"{base}?{'&'.join(parts)}" if parts else base)
     except psycopg.Error as error:
         raise _unreadable() from error
-    named = "".join(str(parsed.get(name, "")) for name in ("host", "dbname", "user"))
-    numbered = str(parsed.get("port", "")).replace(",", "")
-    if "@" in named or not (numbered or "0").isdigit() or not schema.replace("_", "").isalnum():
+    names = "".join(str(parsed.get(name, "")) for name in ("host", "dbname", "user"))
+    port = str(parsed.get("port", "")).replace(",", "")
+    if "@" in names or not (port or "0").isdigit() or not schema.replace("_", "").isalnum():
         raise _unreadable()
     return Address(schema, parsed)
 
@@ -103,8 +103,9 @@ def address_of(url: str) -> Address:
 def _unreadable() -> BadSetting:
     return BadSetting(
         "the address of the database cannot be read: write postgresql://USER:PASSWORD@HOST/NAME, "
-        "signs such as @ : / ? # % in a password as %40 %3A %2F %3F %23 %25, and ?schema=NAME of "
-        "letters, digits and underscores; or leave the password to PGPASSWORD or ~/.pgpass"
+        "characters such as @ : / ? # % in a password as %40 %3A %2F %3F %23 %25, and "
+        "?schema=NAME of letters, digits and underscores; or put the password "
+        "into PGPASSWORD or ~/.pgpass"
     )
 
 
@@ -122,8 +123,8 @@ def prepare(address: Address) -> None:
         _make_schema(address, connection)
         if connection.execute("SELECT to_regtype('halfvec')").fetchone() == (None,):
             raise NotAStore(
-                f"{address.shown}: the extension vector is in a schema where it is not found; "
-                "ALTER EXTENSION vector SET SCHEMA public"
+                f"{address.shown}: the extension vector is in a schema that is not on the search "
+                "path; run ALTER EXTENSION vector SET SCHEMA public"
             )
 
 
@@ -139,8 +140,8 @@ def open_engine(address: Address) -> Engine:
     return create_engine(
         "postgresql+psycopg://",
         creator=lambda: connection_to(address),
-        pool_size=_KEPT,
-        max_overflow=CONNECTIONS - _KEPT,
+        pool_size=_IDLE_CONNECTIONS,
+        max_overflow=CONNECTIONS - _IDLE_CONNECTIONS,
         pool_timeout=_WAIT_S,
         pool_pre_ping=True,
     )
@@ -165,8 +166,8 @@ def settle_collation(connection: Connection) -> None:
 def connection_to(address: Address, *, autocommit: bool = False) -> psycopg.Connection[Any]:
     """Return a new connection with the settings of a store. Raises psycopg.Error."""
     known = address.parameters
-    ours = f'-c search_path="{address.schema}",public {_SERVER_OPTIONS}'
-    options = f"{known['options']} {ours}" if known.get("options") else ours
+    required = f'-c search_path="{address.schema}",public {_SERVER_OPTIONS}'
+    options = f"{known['options']} {required}" if known.get("options") else required
     defaults: dict[str, Any] = {
         "connect_timeout": _CONNECT_S,
         "application_name": "lookalike",
@@ -174,8 +175,8 @@ def connection_to(address: Address, *, autocommit: bool = False) -> psycopg.Conn
         "keepalives_interval": _PROBE_S,
         "keepalives_count": _PROBES,
     }
-    given = defaults | dict(known) | {"options": options}
-    connection = psycopg.connect(**given, autocommit=autocommit)
+    parameters = defaults | dict(known) | {"options": options}
+    connection = psycopg.connect(**parameters, autocommit=autocommit)
     connection.adapters.register_loader("numeric", _NumberLoader)
     set_json_dumps(as_json, connection)
     return connection
@@ -197,17 +198,17 @@ def as_json(value: Any) -> str:
         try:
             plain.encode("utf-8")
         except UnicodeEncodeError as error:
-            raise no_text() from error
+            raise unstorable_text() from error
         if "\\u0000" in plain.replace("\\\\", ""):
-            raise no_text()
+            raise unstorable_text()
     return text
 
 
-def no_text() -> BadInput:
+def unstorable_text() -> BadInput:
     """Return the error for a text with characters that the database cannot store."""
     return BadInput(
-        "a text holds the character U+0000 or half a surrogate pair, which PostgreSQL cannot keep; "
-        "take it out"
+        "a text has the character U+0000 or half a surrogate pair, which PostgreSQL cannot store; "
+        "remove it"
     )
 
 
@@ -234,7 +235,7 @@ def _make_extension(address: Address, connection: psycopg.Connection[Any]) -> No
             connection.commit()
         except psycopg.errors.InsufficientPrivilege as error:
             raise StoreUnwritable(
-                f"{address.shown}: {_user(address)} may not make the extension; let an "
+                f"{address.shown}: {_user(address)} may not create the extension; let an "
                 "administrator run, in this database: CREATE EXTENSION vector"
             ) from error
         row = connection.execute(known).fetchone()
@@ -261,7 +262,7 @@ def _make_schema(address: Address, connection: psycopg.Connection[Any]) -> None:
 
 def _no_rights(address: Address) -> StoreUnwritable:
     return StoreUnwritable(
-        f"{address.shown}: {_user(address)} may make no tables here; let an administrator run, in "
+        f"{address.shown}: {_user(address)} may not create tables; let an administrator run, in "
         f"this database: CREATE SCHEMA {address.schema} AUTHORIZATION {_user(address)}"
     )
 
@@ -272,18 +273,18 @@ def _user(address: Address) -> str:
 
 _TRANSLATIONS: tuple[tuple[str, type[LookalikeError], str], ...] = (
     # The first entry that is a prefix of the SQLSTATE applies.
-    ("28", StoreUnreachable, "the database lets us not in: check user and password"),
-    ("3D000", NotAStore, "there is no such database: make it with createdb, or name another"),
-    ("42501", StoreUnwritable, "the user lacks a right: use the one who made the store"),
+    ("28", StoreUnreachable, "the database rejects the credentials: check user and password"),
+    ("3D000", NotAStore, "there is no such database: create it with createdb, or name another"),
+    ("42501", StoreUnwritable, "the user lacks a right: use the user who created the store"),
     ("25006", StoreUnwritable, "the database is read-only: name the primary server"),
     ("53300", StoreBusy, "the server has no connection left: raise max_connections or end some"),
     ("53", StoreUnwritable, "the server has no disk space or memory left: free some"),
-    ("40", StoreBusy, "others were writing the same: run it again"),
+    ("40", StoreBusy, "another writer changed the same rows: run it again"),
     ("55", StoreBusy, "another program holds a table: end it, or run this again"),
     ("57014", StoreBusy, "the statement took longer than the server allows: run it again"),
     ("57P", StoreUnreachable, "the server has ended the connection: run it again when it is up"),
     ("08", StoreUnreachable, "the connection was lost: run it again when the server is up"),
-    ("42P01", StoreCorrupt, "a table is gone: restore the store from a backup"),
+    ("42P01", StoreCorrupt, "a table is missing: restore the store from a backup"),
     ("XX", StoreCorrupt, "the database is damaged: restore it from a backup"),
 )
 
@@ -296,28 +297,30 @@ def translated(address: Address) -> Iterator[None]:
     except NoConnection as error:
         raise StoreBusy(
             f"{address.shown}: {CONNECTIONS} snapshots are open at once, and none ended in "
-            f"{_WAIT_S} s: try again, and exhaust or close what `documents()` and `rows()` gave"
+            f"{_WAIT_S} s: try again, and exhaust or close the iterators of `documents()` and "
+            "`rows()`"
         ) from error
     except UnicodeEncodeError as error:
-        raise no_text() from error
+        raise unstorable_text() from error
     except (DBAPIError, psycopg.Error) as error:
         original = getattr(error, "orig", error)
-        ours = _translation(address, original)
-        if ours is None:
+        known = _translation(address, original)
+        if known is None:
             raise
-        raise ours from error
+        raise known from error
 
 
 def _translation(address: Address, error: Any) -> LookalikeError | None:
-    said = address.without_secrets(str(error).strip().splitlines()[0] if str(error) else "")
+    message = address.without_secrets(str(error).strip().splitlines()[0] if str(error) else "")
     state = getattr(error, "sqlstate", None)
     if state is None and isinstance(error, psycopg.DataError):
-        return no_text() if "NUL" in said else None
+        return unstorable_text() if "NUL" in message else None
     if state is None and isinstance(error, psycopg.OperationalError):
-        state = next((code for sign, code in _STATES.items() if re.search(sign, said)), "08000")
+        states = (code for pattern, code in _STATES.items() if re.search(pattern, message))
+        state = next(states, "08000")
     for start, kind, cure in _TRANSLATIONS:
         if (state or "").startswith(start):
-            return kind(f"{address.shown}: {cure} ({said}; {_SAFE})")
+            return kind(f"{address.shown}: {cure} ({message}; {_SAFE})")
     return None
 
 

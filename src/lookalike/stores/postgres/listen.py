@@ -38,11 +38,11 @@ class Listener:
         self._end: int | None = None
         self.is_live = False
 
-    def follow(self, tell: Callable[[], None]) -> Follower:
-        """Call `tell` after each commit, and whenever a commit may have been missed."""
+    def follow(self, notify: Callable[[], None]) -> Follower:
+        """Call `notify` after each commit, and whenever a commit may have been missed."""
         with self._guard:
             self._last += 1
-            self._followers[self._last] = tell
+            self._followers[self._last] = notify
             if self._thread is None:
                 self._begin()
             return Follower(self, self._last)
@@ -83,7 +83,9 @@ class Listener:
                     return
                 except (psycopg.Error, OSError) as error:
                     if self.is_live:
-                        _LOG.warning("commits are looked for until they are told again: %s", error)
+                        _LOG.warning(
+                            "polling for commits until notifications work again: %s", error
+                        )
                     self.is_live = False
                 if _ready([ended], pause):
                     return
@@ -96,7 +98,7 @@ class Listener:
         """Call followers for each notification until closed. Raises psycopg.Error if cut off."""
         connection.execute(SQL("LISTEN {}").format(Identifier(self._channel)))
         self.is_live = True
-        self._tell()
+        self._notify_all()
         while True:
             ready = _ready([connection.fileno(), ended], _CHECK_S)
             if ended in ready:
@@ -104,21 +106,21 @@ class Listener:
             if not ready:
                 connection.execute("SELECT 1")  # a dead connection shows only in use
             if list(connection.notifies(timeout=0)):
-                self._tell()
+                self._notify_all()
 
-    def _tell(self) -> None:
+    def _notify_all(self) -> None:
         with self._guard:
             followers = list(self._followers.values())
-        for tell in followers:
+        for notify in followers:
             with suppress(RuntimeError):  # the follower's event loop has ended
-                tell()
+                notify()
 
 
 def _ready(descriptors: Sequence[int], timeout_s: float) -> set[int]:
-    """Return which of some descriptors can be read, once one can or the time is over."""
+    """Return the descriptors that can be read, once one can or the time is over."""
     with selectors.DefaultSelector() as selector:
-        for one in descriptors:
-            selector.register(one, selectors.EVENT_READ)
+        for descriptor in descriptors:
+            selector.register(descriptor, selectors.EVENT_READ)
         return {key.fd for key, _ in selector.select(timeout_s)}
 
 

@@ -28,7 +28,7 @@ from lookalike.classifier.graph import search
 from lookalike.classifier.graph.search import Floats, Ids
 from lookalike.stores import schema
 from lookalike.stores.base import Cells, StoredSpace, cells_of
-from lookalike.stores.postgres.engine import as_json, no_text
+from lookalike.stores.postgres.engine import as_json, unstorable_text
 from lookalike.stores.snapshots import TableSnapshot
 from lookalike.stores.vectors import Fetch, Mirrors, fetched
 
@@ -199,7 +199,7 @@ def _encoder(column: Column[Any]) -> Callable[[Any], Any]:
 def _plain_text(value: str) -> str:
     text = str(value)
     if "\0" in text:  # in an array the driver would cut the text there
-        raise no_text()
+        raise unstorable_text()
     return text
 
 

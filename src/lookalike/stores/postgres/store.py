@@ -158,10 +158,10 @@ class PostgresStore:
             check_current(connection)
             yield PostgresTxn(connection, self._mirrors)
 
-    def follow(self, tell: Callable[[], None]) -> Follower:
-        """Call `tell`, in another thread, whenever any process may have committed."""
+    def follow(self, notify: Callable[[], None]) -> Follower:
+        """Call `notify`, in another thread, whenever any process may have committed."""
         self._check_open()
-        return self._listener.follow(tell)
+        return self._listener.follow(notify)
 
     def tidy(self) -> None:
         """Erase vectors without a document, in the database and in the local copy.
@@ -182,7 +182,7 @@ class PostgresStore:
             for space in spaces:
                 self._mirrors.of(space).erase_but(snapshot.slots(space)[0], snapshot.count(space))
 
-    def compact(self, tell: Callable[[int, int], None]) -> Compaction:
+    def compact(self, progress: Callable[[int, int], None]) -> Compaction:
         """Rewrite the database's tables (VACUUM FULL), except those in use at the moment.
 
         Slots stay the same: free slots use no space in a table.
@@ -190,15 +190,15 @@ class PostgresStore:
         before = self._bytes()
         self._erase_unheld()
         with self._write_lock.taken():
-            self._vacuum("FULL, ANALYZE, SKIP_LOCKED", tell)
+            self._vacuum("FULL, ANALYZE, SKIP_LOCKED", progress)
         return Compaction((), before, self._bytes())
 
-    def _vacuum(self, how: str, tell: Callable[[int, int], None] = lambda *_: None) -> None:
+    def _vacuum(self, options: str, progress: Callable[[int, int], None] = lambda *_: None) -> None:
         with translated(self.address), self._engine.connect() as connection:
             free = connection.execution_options(isolation_level="AUTOCOMMIT")
             for done, name in enumerate(_TABLES, 1):
-                free.exec_driver_sql(f'VACUUM ({how}) "{name}"')
-                tell(done, len(_TABLES))
+                free.exec_driver_sql(f'VACUUM ({options}) "{name}"')
+                progress(done, len(_TABLES))
 
     def _bytes(self) -> int:
         names = ", ".join(f"'\"{name}\"'" for name in _TABLES)
@@ -236,7 +236,7 @@ class PostgresStore:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise StoreClosed(f"{self.place}: the store was closed; open it again to go on")
+            raise StoreClosed(f"{self.place}: the store is closed; open it again")
 
     def _migrated(self) -> str:
         """Migrate the tables to this version; return the store's identity.
@@ -291,9 +291,9 @@ class PostgresTxn(PostgresSnapshot):
         if not rows:
             return []
         (column,) = table.primary_key
-        given = text("SELECT nextval(:name) FROM generate_series(1, :count)")
-        named = {"name": sequence_of(table), "count": len(rows)}
-        pks = sorted(self.connection.execute(given, named).scalars().all())
+        query = text("SELECT nextval(:name) FROM generate_series(1, :count)")
+        parameters = {"name": sequence_of(table), "count": len(rows)}
+        pks = sorted(self.connection.execute(query, parameters).scalars().all())
         insert_rows(self.connection, table, {column.name: pks, **cells_of(rows)})
         return pks
 
@@ -343,6 +343,6 @@ class PostgresTxn(PostgresSnapshot):
 
     def _delete_embeddings(self, space: StoredSpace, document_pks: Ids) -> None:
         slots = np.sort(self.known_slots(space, document_pks))
-        for kept in (_VECTOR, schema.embedding):
-            for chosen in conditions(kept.c.slot, slots):
-                self.execute(delete(kept).where(kept.c.space_pk == space.pk, chosen))
+        for vectors in (_VECTOR, schema.embedding):
+            for chosen in conditions(vectors.c.slot, slots):
+                self.execute(delete(vectors).where(vectors.c.space_pk == space.pk, chosen))

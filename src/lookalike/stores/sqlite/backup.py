@@ -26,7 +26,7 @@ from urllib.parse import quote
 import numpy as np
 from sqlalchemy import Connection, Table, create_engine, func, inspect, select
 
-from lookalike.content.files import drafted
+from lookalike.content.files import atomic_directory
 from lookalike.errors import NotAStore, StoreCorrupt, StoreUnwritable
 from lookalike.stores import schema
 from lookalike.stores.base import StoredSpace
@@ -74,7 +74,7 @@ def copy_bytes(
 
     Files that the `earlier` backup has are shared with it, not copied. `progress` gets bytes.
     """
-    with drafted(target, last=_DATABASE) as draft:
+    with atomic_directory(target, last=_DATABASE) as draft:
         copying = _Copying(source, draft, earlier, progress)
         return copying.run(target)
 
@@ -102,7 +102,7 @@ class _Copying:
                 (self._draft / folder).mkdir()
             with translated(self._source):
                 with self._snapshot() as snapshot:
-                    self._check_room(snapshot)
+                    self._check_disk_space(snapshot)
                     spaces = spaces_of(snapshot)
                 self._copy_vectors(spaces)
                 self._copy_files()
@@ -119,7 +119,7 @@ class _Copying:
             missing = self._delete_unused_files(copy)
             problem = next(problems_of(copy), None)
             if problem:
-                raise _unsound(target, problem)
+                raise _damaged_copy(target, problem)
             return self._result(copy, target, missing)
 
     # --- copying --------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ class _Copying:
             version = version_of(connection)
             check_version(version)
             if not version:
-                raise NotAStore(f"{self._source} is being made; try again when it holds something")
+                raise NotAStore(f"another process is creating {self._source}; try again later")
             yield SqliteSnapshot(connection, self._vector_file)
 
     @contextmanager
@@ -150,13 +150,13 @@ class _Copying:
         finally:
             os.close(lock)
 
-    def _check_room(self, snapshot: SqliteSnapshot) -> None:
+    def _check_disk_space(self, snapshot: SqliteSnapshot) -> None:
         vectors = sum(2 * space.dimension * slots for space, slots in spaces_of(snapshot))
         pages = snapshot.connection.exec_driver_sql("PRAGMA page_count").scalar() or 0
         size = snapshot.connection.exec_driver_sql("PRAGMA page_size").scalar() or 0
         files = sum(
             entry.stat().st_size
-            for _, entry in _kept_in(self._source / "blobs")
+            for _, entry in _stored_files(self._source / "blobs")
             if self._shareable(entry) is None
         )
         self._total = vectors + files + int(pages) * int(size)
@@ -175,30 +175,31 @@ class _Copying:
             if not end or not source.exists():
                 continue
             digest = self._vectors.setdefault(name, hashlib.sha256())
-            with source.open("rb") as there, (self._draft / "vectors" / name).open("ab") as here:
-                there.seek(here.tell())
-                while left := end - here.tell():
-                    chunk = there.read(min(left, _CHUNK_BYTES))
+            copy = self._draft / "vectors" / name
+            with source.open("rb") as read_from, copy.open("ab") as write_to:
+                read_from.seek(write_to.tell())
+                while left := end - write_to.tell():
+                    chunk = read_from.read(min(left, _CHUNK_BYTES))
                     if not chunk:
                         break
-                    here.write(chunk)
+                    write_to.write(chunk)
                     digest.update(chunk)
                     self._step(len(chunk))
 
     def _copy_files(self) -> None:
         """Copy the stored files that were added since the last call."""
-        for digest, entry in _kept_in(self._source / "blobs"):
+        for digest, entry in _stored_files(self._source / "blobs"):
             if digest in self._files or digest in self._damaged:
                 continue
             target = self._draft / "blobs" / entry.path[-65:]
-            with suppress(FileNotFoundError):  # erased at this moment
+            with suppress(FileNotFoundError):  # another process has just erased it
                 self._copy_file(digest, entry, target)
 
     def _copy_file(self, digest: bytes, entry: os.DirEntry[str], target: Path) -> None:
         size = entry.stat().st_size
         target.parent.mkdir(exist_ok=True)
         earlier = self._shareable(entry)
-        if earlier is not None and _linked(earlier, target):
+        if earlier is not None and _hard_link(earlier, target):
             self._shared.add(digest)
             self._files[digest] = size
             return
@@ -226,16 +227,16 @@ class _Copying:
         page = int(connection.exec_driver_sql("PRAGMA page_size").scalar() or 0)
         before = None
 
-        def told(_status: int, left: int, _all: int) -> None:
+        def count_pages(_status: int, left: int, _all: int) -> None:
             nonlocal before
             self._step(0 if before is None else (before - left) * page)
             before = left
 
         with closing(driver().connect(str(self._draft / f"{_DATABASE}.part"))) as target:
-            target.execute("PRAGMA synchronous=OFF")  # all files are synchronised at the end
-            source.backup(target, pages=_PAGES, progress=told, sleep=0)
+            target.execute("PRAGMA synchronous=OFF")  # all files are synced at the end
+            source.backup(target, pages=_PAGES, progress=count_pages, sleep=0)
 
-    # --- what was copied ------------------------------------------------------------------------
+    # --- checking the copy ----------------------------------------------------------------------
 
     @contextmanager
     def _copy(self) -> Iterator[SqliteSnapshot]:
@@ -256,7 +257,7 @@ class _Copying:
             with (self._draft / "vectors" / name).open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").digest()
             if found != digest.digest():
-                raise _unsound(target, f"{name} is not what was written")
+                raise _damaged_copy(target, f"{name} is not what was written")
 
     def _erase_unused_vectors(self, copy: SqliteSnapshot) -> None:
         """Overwrite vectors without a document; delete files without a space."""
@@ -269,9 +270,9 @@ class _Copying:
                 continue
             used, _ = copy.slots(space)
             size = 2 * space.dimension
-            there = np.arange(min(count, path.stat().st_size // size))
+            stored = np.arange(min(count, path.stat().st_size // size))
             with path.open("r+b", buffering=0) as file:
-                for slot in np.setdiff1d(there, used, assume_unique=True).tolist():
+                for slot in np.setdiff1d(stored, used, assume_unique=True).tolist():
                     os.pwrite(file.fileno(), bytes(size), slot * size)
 
     def _delete_unused_files(self, copy: SqliteSnapshot) -> tuple[str, ...]:
@@ -310,7 +311,7 @@ def _name(space: StoredSpace) -> str:
     return f"{space.pk}.{space.generation}.f16"
 
 
-def _kept_in(folder: Path) -> Iterator[tuple[bytes, os.DirEntry[str]]]:
+def _stored_files(folder: Path) -> Iterator[tuple[bytes, os.DirEntry[str]]]:
     """Yield digest and path of each stored file; a file being written has another name."""
     for part in os.scandir(folder) if folder.exists() else ():
         for entry in os.scandir(part.path) if part.is_dir() else ():
@@ -319,7 +320,7 @@ def _kept_in(folder: Path) -> Iterator[tuple[bytes, os.DirEntry[str]]]:
                 yield bytes.fromhex(name), entry
 
 
-def _linked(earlier: Path, target: Path) -> bool:
+def _hard_link(earlier: Path, target: Path) -> bool:
     """Create a hard link; return False if the file system has none."""
     try:
         os.link(earlier, target)
@@ -341,8 +342,8 @@ def _named(connection: Connection) -> Iterator[bytes]:
                     yield bytes.fromhex(digest)
 
 
-def _unsound(target: Path, problem: str) -> StoreCorrupt:
+def _damaged_copy(target: Path, problem: str) -> StoreCorrupt:
     return StoreCorrupt(
-        f"{target} was not made, since the copy is not sound: {problem}; `lookalike doctor` tells "
-        "whether the store itself is"
+        f"{target} was not made, because the copy is not intact: {problem}; `lookalike doctor` "
+        "checks the store itself"
     )

@@ -37,11 +37,11 @@ BUSY_TIMEOUT_MS = 30_000
 CONNECTIONS = 80
 """The maximum number of open snapshots and transactions; further ones wait."""
 
-_KEPT, _WAIT_S = 16, 30
+_IDLE_CONNECTIONS, _WAIT_S = 16, 30
 
 _READER_CACHE_KIB, _WRITER_CACHE_KIB = 64 * 1024, 192 * 1024
-"""One alone writes: changed pages that do not fit are written to the log before the end, and again.
-"""
+"""Page caches. The single writer has a larger one: changed pages that do not fit are written to the
+log twice."""
 
 
 def open_engine(file: Path) -> Engine:
@@ -49,8 +49,8 @@ def open_engine(file: Path) -> Engine:
     engine = create_engine(
         f"sqlite:///{file}",
         module=driver(),
-        pool_size=_KEPT,
-        max_overflow=CONNECTIONS - _KEPT,
+        pool_size=_IDLE_CONNECTIONS,
+        max_overflow=CONNECTIONS - _IDLE_CONNECTIONS,
         pool_timeout=_WAIT_S,
         pool_use_lifo=True,  # reuse the connection with the warmest page cache
     )
@@ -107,7 +107,7 @@ def execute_each(
         encode = _encoder(columns[name], dialect)
         if not isinstance(columns[name].type, JSON) and set(map(type, values)) <= _PLAIN:
             encode = None
-        encoded.append(values if encode is None else [encode(one) for one in values])
+        encoded.append(values if encode is None else [encode(value) for value in values])
     connection.exec_driver_sql(str(compiled), list(zip(*encoded, strict=True)))
 
 
@@ -159,7 +159,7 @@ def translated(path: Path) -> Iterator[None]:
     except NoConnection as error:
         raise StoreBusy(
             f"{path}: {CONNECTIONS} snapshots are open at once, and none ended in {_WAIT_S} s: try "
-            "again, and exhaust or close what `documents()` and `rows()` gave"
+            "again, and exhaust or close the iterators of `documents()` and `rows()`"
         ) from error
     except (DBAPIError, driver().Error) as error:
         text = str(getattr(error, "orig", error)).lower()

@@ -25,27 +25,27 @@ _BLOCK_ROWS = 50_000
 
 
 def pack(
-    txn: Txn, file_of: Callable[[StoredSpace], VectorFile], tell: Callable[[int, int], None]
+    txn: Txn, file_of: Callable[[StoredSpace], VectorFile], progress: Callable[[int, int], None]
 ) -> tuple[Packed, ...]:
     """Compact all spaces with free slots; return the moved slots."""
     spaces = [(stored_space(row), row.next_slot) for row in txn.rows(select(schema.space))]
     used = {space: txn.slots(space) for space, _ in spaces}
-    loose = [space for space, next_slot in spaces if len(used[space][0]) < next_slot]
-    done, total = 0, sum(len(used[space][0]) for space in loose)
+    with_gaps = [space for space, next_slot in spaces if len(used[space][0]) < next_slot]
+    done, total = 0, sum(len(used[space][0]) for space in with_gaps)
     packed: list[Packed] = []
     try:
-        for space in loose:
+        for space in with_gaps:
             slots, pks = used[space]
-            now = Packed(replace(space, generation=space.generation + 1), slots)
-            packed.append(now)
-            file, before = file_of(now.space), file_of(space)
+            compacted = Packed(replace(space, generation=space.generation + 1), slots)
+            packed.append(compacted)
+            file, before = file_of(compacted.space), file_of(space)
             file.remove()
             for start in range(0, len(slots), _BLOCK_ROWS):
                 part = slots[start : start + _BLOCK_ROWS]
                 file.append(start, before.read(part))
                 done += len(part)
-                tell(done, total)
-            _move(txn, now, pks.tolist())
+                progress(done, total)
+            _move(txn, compacted, pks.tolist())
     except BaseException:
         for one in packed:
             file_of(one.space).remove()
@@ -93,8 +93,8 @@ def problems_of(snapshot: SqliteSnapshot) -> Iterator[str]:
 def spaces_of(snapshot: SqliteSnapshot) -> list[tuple[StoredSpace, int]]:
     """Return all spaces, without their members, each with its next slot."""
     table = schema.space
-    kept = (table.c.pk, table.c.name, table.c.dimension, table.c.generation, table.c.next_slot)
-    rows = snapshot.rows(select(*kept).order_by(table.c.pk))
+    columns = (table.c.pk, table.c.name, table.c.dimension, table.c.generation, table.c.next_slot)
+    rows = snapshot.rows(select(*columns).order_by(table.c.pk))
     return [
         (StoredSpace(row.pk, row.name, row.dimension, row.generation), row.next_slot)
         for row in rows
@@ -103,8 +103,7 @@ def spaces_of(snapshot: SqliteSnapshot) -> list[tuple[StoredSpace, int]]:
 
 def _check_space(snapshot: SqliteSnapshot, space: StoredSpace) -> list[str]:
     slots, pks = snapshot.slots(space)
-    known = select(schema.document.c.pk)
-    documents = {row.pk for row in snapshot.rows(known)}
+    documents = {row.pk for row in snapshot.rows(select(schema.document.c.pk))}
     problems = [
         f"space {space.name}: slot {slot} names document {pk}, which does not exist"
         for slot, pk in zip(slots.tolist(), pks.tolist(), strict=True)

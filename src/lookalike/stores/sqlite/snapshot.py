@@ -17,7 +17,7 @@ from lookalike.stores.snapshots import TableSnapshot
 from lookalike.stores.sqlite.engine import execute_each
 from lookalike.stores.vectors import VectorFile
 
-# --- covering tables: one connection sees other rows ---------------------------------------------
+# --- overlaid tables: one connection sees other rows ---------------------------------------------
 
 # SQLite looks a name up among temporary tables and views first. They are created inside the
 # connection's transaction, so they are removed when it ends.
@@ -55,7 +55,7 @@ class SqliteSnapshot(TableSnapshot):
     def __init__(self, connection: Connection, file: Callable[[StoredSpace], VectorFile]) -> None:
         super().__init__(connection)
         self._file = file
-        self._in_force: dict[int, VectorFile] = {}
+        self._current_files: dict[int, VectorFile] = {}
 
     def vectors(self, space: StoredSpace, document_pks: Ids) -> NDArray[np.float16]:
         """Return the vectors of documents, float16 (n, dimension), in the order asked."""
@@ -94,12 +94,12 @@ class SqliteSnapshot(TableSnapshot):
 
         Compaction may have replaced the file since the caller read the space.
         """
-        if space.pk not in self._in_force:
+        if space.pk not in self._current_files:
             query = "SELECT generation FROM main.space WHERE pk = ?"
-            now = self.connection.exec_driver_sql(query, (space.pk,)).scalar()
-            generation = space.generation if now is None else int(now)
-            self._in_force[space.pk] = self._file(replace(space, generation=generation))
-        return self._in_force[space.pk]
+            stored = self.connection.exec_driver_sql(query, (space.pk,)).scalar()
+            generation = space.generation if stored is None else int(stored)
+            self._current_files[space.pk] = self._file(replace(space, generation=generation))
+        return self._current_files[space.pk]
 
     def show_rows(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """From now on show these rows, all with the same columns, in place of the table's own."""

@@ -59,7 +59,7 @@ _LOG_BYTES, _LOG_SHARE = 16 * 2**20, 0.34
 A larger log saves work, because a page that changes several times is copied once.
 """
 
-_LOG_KEPT = 2
+_LOG_TRUNCATE = 2
 """A log file longer than this multiple of the limit is truncated."""
 
 _NOOP_SINCE = (3, 51, 0)
@@ -81,7 +81,7 @@ class SqliteStore:
         self._files: dict[tuple[int, int], VectorFile] = {}
         self._write_lock = FairLock()
         self._closed = False
-        self._fold_is_due = False
+        self._checkpoint_is_due = False
         self._lock_file = open_lock(path)
         self._engine = open_engine(path / "lookalike.db")
         self._finalizer = weakref.finalize(self, _release, self._engine, self._lock_file)
@@ -113,7 +113,7 @@ class SqliteStore:
         """Begin a transaction that changes only who holds work; it needs the write lock, too."""
         return self.write()
 
-    def follow(self, tell: Callable[[], None]) -> None:
+    def follow(self, notify: Callable[[], None]) -> None:
         """Return None: SQLite does not report commits, so callers poll."""
 
     def tidy(self) -> None:
@@ -131,7 +131,7 @@ class SqliteStore:
                     file = self._file(stored_space(row))
                     file.erase(file.remains(unused))
 
-    def compact(self, tell: Callable[[int, int], None]) -> Compaction:
+    def compact(self, progress: Callable[[int, int], None]) -> Compaction:
         """Write vectors without gaps to new files, and the database without free pages.
 
         The old files are deleted when the last reader that may use them has ended.
@@ -140,7 +140,7 @@ class SqliteStore:
             before = bytes_of(self.path)
             self._vacuum()
             with self._begin() as txn:
-                packed = pack(txn, self._file, tell)
+                packed = pack(txn, self._file, progress)
             with (
                 suppress(StoreUnwritable),
                 translated(self.path),
@@ -164,7 +164,7 @@ class SqliteStore:
         with self.read() as snapshot:
             spaces = [stored_space(row) for row in snapshot.rows(select(schema.space))]
         known = {(space.pk, space.generation) for space in spaces}
-        if self._fold_is_due:
+        if self._checkpoint_is_due:
             known |= {(one.pk, before) for one in spaces for before in range(one.generation)}
         self._files = {key: file for key, file in self._files.items() if key in known}
         erase_vectors_but(self.path, {f"{pk}.{number}" for pk, number in known})
@@ -172,9 +172,9 @@ class SqliteStore:
     def last_numbers(self) -> dict[str, int]:
         """Return the last pk that each numbered table gave, 0 if none."""
         with self.read() as snapshot:
-            given = snapshot.connection.exec_driver_sql("SELECT name, seq FROM sqlite_sequence")
-            known = {row.name: int(row.seq) for row in given}
-        return {table.name: known.get(table.name, 0) for table in schema.numbered()}
+            rows = snapshot.connection.exec_driver_sql("SELECT name, seq FROM sqlite_sequence")
+            last = {row.name: int(row.seq) for row in rows}
+        return {table.name: last.get(table.name, 0) for table in schema.numbered()}
 
     def engine_version(self) -> str:
         """Return the version of SQLite."""
@@ -249,10 +249,10 @@ class SqliteStore:
         with suppress(FileNotFoundError, StoreUnwritable), translated(self.path):
             size = log.stat().st_size
             most = max(_LOG_BYTES, int(_LOG_SHARE * database.stat().st_size))
-            if self._fold_is_due:
+            if self._checkpoint_is_due:
                 self._checkpoint(wait_ms=0)
                 self._drop_files()
-            elif size > _LOG_KEPT * most:
+            elif size > _LOG_TRUNCATE * most:
                 self._checkpoint(wait_ms=0)
             elif size > most:
                 self._checkpoint_beyond(most)
@@ -269,10 +269,10 @@ class SqliteStore:
         try:
             cursor = connection.cursor()
             ((page_bytes,),) = cursor.execute("PRAGMA page_size").fetchall()
-            ((_, written, folded),) = cursor.execute("PRAGMA wal_checkpoint(NOOP)").fetchall()
+            ((_, written, copied),) = cursor.execute("PRAGMA wal_checkpoint(NOOP)").fetchall()
         finally:
             connection.close()
-        if written > folded and written * page_bytes > most:
+        if written > copied and written * page_bytes > most:
             self._checkpoint(wait_ms=0, mode="RESTART")
 
     def _checkpoint(self, *, wait_ms: int, mode: str = "TRUNCATE") -> None:
@@ -282,7 +282,7 @@ class SqliteStore:
         try:
             cursor.execute(f"PRAGMA busy_timeout={wait_ms}")
             ((busy, *_),) = cursor.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
-            self._fold_is_due = bool(busy)
+            self._checkpoint_is_due = bool(busy)
         finally:
             cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
             connection.close()
@@ -305,10 +305,10 @@ class SqliteTxn(SqliteSnapshot):
 
     def insert_cells(self, table: Table, cells: Cells) -> None:
         """Insert like `insert`, from columns; columns without any value are left out."""
-        known = {n: column for n, column in cells.items() if column.count(None) < len(column)}
-        if known:
-            statement = table.insert().inline().values({name: bindparam(name) for name in known})
-            execute_each(self.connection, statement, {name: table.c[name] for name in known}, known)
+        used = {n: column for n, column in cells.items() if column.count(None) < len(column)}
+        if used:
+            statement = table.insert().inline().values({name: bindparam(name) for name in used})
+            execute_each(self.connection, statement, {name: table.c[name] for name in used}, used)
 
     def insert_one(self, table: Table, **values: Any) -> int:
         """Insert one row and return its pk."""
@@ -348,10 +348,10 @@ class SqliteTxn(SqliteSnapshot):
         keys = [column.name for column in table.primary_key]
         statement = update(table).where(*(table.c[key] == bindparam(f"_{key}") for key in keys))
         statement = statement.values({n: bindparam(n) for n in cells if n not in keys})
-        named = {(f"_{name}" if name in keys else name): name for name in cells}
-        columns = {bound: table.c[name] for bound, name in named.items()}
-        given = {bound: cells[name] for bound, name in named.items()}
-        execute_each(self.connection, statement, columns, given)
+        parameters = {(f"_{name}" if name in keys else name): name for name in cells}
+        columns = {bound: table.c[name] for bound, name in parameters.items()}
+        values = {bound: cells[name] for bound, name in parameters.items()}
+        execute_each(self.connection, statement, columns, values)
 
     def append_vectors(
         self, space: StoredSpace, document_pks: Ids, vectors: NDArray[np.float16]
@@ -370,9 +370,9 @@ class SqliteTxn(SqliteSnapshot):
     def erase_vectors(self, space: StoredSpace, document_pks: Ids) -> None:
         """Remove vectors and overwrite their bytes (after the commit)."""
         table = schema.embedding
-        here = table.c.space_pk == space.pk
+        in_space = table.c.space_pk == space.pk
         for chosen in conditions(table.c.document_pk, document_pks):
-            slots = self.numbers(select(table.c.slot).where(here, chosen))[:, 0]
+            slots = self.numbers(select(table.c.slot).where(in_space, chosen))[:, 0]
             self.after_commit.append(functools.partial(self.file_of(space).erase, slots))
         self._delete_embeddings(space, document_pks)
 

@@ -1,7 +1,7 @@
-"""What the landscape rule costs: from scratch, and one label more, in memory.
+"""What the rule on the neighbour graph costs: from scratch, and one label more, in memory.
 
-    python benchmarks/landscape.py                    # all sizes, some minutes
-    python benchmarks/landscape.py --items 5000       # from scratch and one label there
+    python benchmarks/neighbour_graph.py                    # all sizes, some minutes
+    python benchmarks/neighbour_graph.py --items 5000       # from scratch and one label there
     python benchmarks/run.py --only in_memory         # one label, beside its goals
 
 Vectors are made: overlapping kinds in few hidden dimensions, two thirds of them labelled. The
@@ -12,17 +12,17 @@ shared: what counts is the ratio.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.classifier.calibration.confidence import Confidence
-from lookalike.classifier.calibration.incremental import Judgements
-from lookalike.classifier.calibration.training_data import learn_confidence
+from lookalike.classifier.calibration.incremental import CachedPredictions
+from lookalike.classifier.calibration.training_data import fit_confidence
 from lookalike.classifier.graph.graph import NeighbourGraph, build_neighbour_graph
 from lookalike.classifier.graph.neighbours import EXACT_ITEMS, neighbours
 from lookalike.classifier.graph.propagation import NEIGHBOURS, Places
@@ -83,7 +83,7 @@ def from_scratch(items: Made) -> tuple[NeighbourGraph, Scores, Confidence]:
     whole = items.vectors.astype(np.float32)[:5000]
     product = least([cost(lambda: whole @ whole.T) for _ in range(3)])
     parts = {
-        "landscape": cost(
+        "graph": cost(
             lambda: made_parts.append(build_neighbour_graph(np.arange(count), items.vectors))
         )
     }
@@ -92,11 +92,11 @@ def from_scratch(items: Made) -> tuple[NeighbourGraph, Scores, Confidence]:
     scores = Scores(neighbour_graph)
     parts["scores"] = cost(lambda: scores.set_references(items.references))
     parts["learning"] = cost(
-        lambda: made_parts.append(learn_confidence(scores, items.waiting, _TARGET))
+        lambda: made_parts.append(fit_confidence(scores, items.waiting, _TARGET))
     )
     confidence = made_parts[1]
     assert isinstance(confidence, Confidence)
-    parts["judging"] = cost(lambda: Judgements(confidence, scores))
+    parts["judging"] = cost(lambda: CachedPredictions(confidence, scores))
     print(f"{count:,} items × {LABELS} labels × {REFERENCES} references, {dimension} dimensions")
     print(f"  5,000 × 5,000 products: {product.cpu_s:.2f} s of processor time")
     for name, spent in parts.items():
@@ -118,25 +118,30 @@ class OneLabel:
     again: int
 
 
+def _update(kept: CachedPredictions, references: Mapping[str, Places], again: list[int]) -> None:
+    again.append(len(kept.update(references)))
+
+
 def one_label(items: Made, scores: Scores, confidence: Confidence) -> OneLabel:
     """Give and take back labels one by one; return what each part costs."""
-    kept = Judgements(confidence, scores)
+    kept = CachedPredictions(confidence, scores)
     wide = items.vectors.astype(np.float32)
     products = [cost(lambda: wide @ wide[0]) for _ in range(5)]
     spent: dict[str, list[Cost]] = {"evidence": [], "columns": [], "all decisions": []}
-    again = []
+    again: list[int] = []
     for references, place in _changes(items):
         if place is not None:
-            spent["evidence"].append(cost(lambda place=place: scores.reference_evidence(place)))
+            spent["evidence"].append(cost(partial(scores.reference_evidence, place)))
         before = {name: scores.references(name) for name in scores.labels}
-        spent["columns"].append(cost(lambda new=references: scores.set_references(new)))
+        spent["columns"].append(cost(partial(scores.set_references, references)))
         scores.set_references(before)
-        spent["all decisions"].append(
-            cost(lambda new=references: again.append(len(kept.update(new))))
-        )
-    learning = [cost(lambda: learn_confidence(scores, items.waiting, _TARGET)) for _ in range(3)]
+        work = partial(_update, kept, references, again)
+        spent["all decisions"].append(cost(work))
+    learning = [cost(lambda: fit_confidence(scores, items.waiting, _TARGET)) for _ in range(3)]
     spent |= {"learning again": learning}
-    spent |= {"judging all again": [cost(lambda: Judgements(confidence, scores)) for _ in range(3)]}
+    spent |= {
+        "judging all again": [cost(lambda: CachedPredictions(confidence, scores)) for _ in range(3)]
+    }
     parts = {name: median(costs) for name, costs in spent.items()}
     return OneLabel(parts, least(products), int(np.median(again)))
 
@@ -156,7 +161,7 @@ def measure(_folder: Path, size: int) -> list[Figure]:
     neighbour_graph = build_neighbour_graph(np.arange(size), items.vectors)
     scores = Scores(neighbour_graph)
     scores.set_references(items.references)
-    confidence = learn_confidence(scores, items.waiting, _TARGET)
+    confidence = fit_confidence(scores, items.waiting, _TARGET)
     label = one_label(items, scores, confidence)
     what = f"{size:,} items × {LABELS} labels, `precision`, one label in memory"
     figures = [

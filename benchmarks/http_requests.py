@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import httpx2
@@ -80,8 +81,8 @@ def labelling(folder: Path, count: int) -> list[Figure]:
     shows, nothing = labels(count), {"field": "label", "operator": "eq", "value": None}
     changed = []
     with _served(folder / f"store-{count}") as (client, _):
-        asked = {"filters": json.dumps(nothing), "limit": _LABELS + 1}
-        found = _get(client, "/v1/collections/things/documents", **asked)["results"]
+        path = "/v1/collections/things/documents"
+        found = _get(client, path, filters=json.dumps(nothing), limit=_LABELS + 1)["results"]
         policy = found[0]["taxonomy_match"]["policy"]
         ids = iter([one["object_id"] for one in found])
 
@@ -276,11 +277,11 @@ def _send(
         assert answer["failed_count"] == 0, answer["failed"][:1]
 
 
-def _get(client: httpx2.Client, path: str, **asked: object) -> dict:
+def _get(client: httpx2.Client, path: str, **asked: str | int | float | None) -> Any:
     return _ok(client.get(path, params=asked))
 
 
-def _ok(answer: httpx2.Response) -> dict:
+def _ok(answer: httpx2.Response) -> Any:
     assert answer.status_code == 200, answer.text[:500]
     return answer.json()
 

@@ -1,7 +1,7 @@
 """Processes that are forked from one that has imported everything: to start one costs no import.
 
 By itself a server imports for two seconds, and hundreds of processes are started in the tests.
-`test_serving`, `test_cli` and `test_deploying` start theirs as a user does.
+`test_serving` and `test_deploying` start theirs as a user does, and so do two tests of `test_cli`.
 """
 
 from __future__ import annotations

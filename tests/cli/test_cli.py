@@ -520,14 +520,17 @@ ERRORS: dict[str, tuple[Sequence[str], str]] = {
     "bad option": (("create", "new", "--option", "dimension"), r"'dimension' .*NAME=VALUE"),
     "bad threshold": (("run", "notes", "--confidence-threshold", "2"), r"2\.0 .*between 0 and 1"),
     "threshold NaN": (("run", "notes", "--target-precision", "nan"), r"nan .*above 0, up to 1"),
-    "cost of a threshold": (("cost", "notes"), r"no probabilities .*lookalike run notes --field"),
+    "cost of a threshold": (("cost", "notes"), r"not probabilities: .*lookalike run notes --field"),
     "nobody to agree": (("agreement", "notes"), r"nobody has answered yet: .* --second-opinion"),
     "missing file": (("add", "notes", "nowhere.txt"), r"no file or folder 'nowhere\.txt'; check"),
     "empty folder": (("add", "notes", "empty"), r"'empty' has no files; check the path"),
     "folder without texts": (("add", "notes", "pictures"), r"1 files is text, .*'a\.png'; check"),
-    "missing table": (("import", "notes", "no.csv"), r"no file 'no\.csv'; check the path"),
+    "missing table": (("import", "notes", "no.csv"), r"no file or folder 'no\.csv'; check"),
     "wrong columns": (("import", "notes", "wrong.csv"), r"row 1 .*has no 'label' .*file_name"),
-    "unknown suffix": (("label", "notes", "--from", "x.xlsx"), r"'x\.xlsx' .*use \.csv, \.jsonl"),
+    "unknown suffix": (
+        ("label", "notes", "--from", "x.xlsx"),
+        r"'x\.xlsx' .*use \.csv, \.tsv, \.jsonl",
+    ),
     "no class folders": (("import", "notes", "pictures"), r"'pictures' has no class folders"),
     "label alone": (("label", "notes", "Shoes"), r"'Shoes' alone is not enough"),
     "two ways at once": (
@@ -593,9 +596,11 @@ def test_every_error_is_one_line_with_the_cure(
 
 
 def test_an_unreadable_address_fails_alone_and_is_named(shell: Shell) -> None:
-    value = shell.json("add", "notes", "foo://a/b")
+    done = shell.finish("add", "notes", "foo://a/b", "--json")
 
-    assert "the scheme 'foo' is unknown; use a path" in value["failed"]["b"]
+    assert done.returncode == 1
+    failed = json.loads(done.stdout)["failed"]
+    assert "the scheme 'foo' is unknown; use a path" in failed["b"]
 
 
 def test_a_wrong_option_shows_the_usage(messy: Shell) -> None:

@@ -470,8 +470,8 @@ def test_pictures_of_a_table_are_added_where_they_are_there(
         "in/b.png": "Dog",
     }
     assert done.refused == {
-        "row 3 (../out.png)": "is no document of this collection",
-        "row 4 (c.png)": "is no document of this collection",
+        "row 3 (../out.png)": "is not a document of this collection",
+        "row 4 (c.png)": "is not a document of this collection",
     }
 
 

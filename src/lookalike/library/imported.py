@@ -139,7 +139,7 @@ class DocumentImport:
             return
         item = _item(example)
         if item is None:
-            self.refused[name] = "is no document of this collection"
+            self.refused[name] = "is not a document of this collection"
             return
         items[item.key] = item
         if said is not None:

@@ -527,10 +527,7 @@ ERRORS: dict[str, tuple[Sequence[str], str]] = {
     "folder without texts": (("add", "notes", "pictures"), r"1 files is text, .*'a\.png'; check"),
     "missing table": (("import", "notes", "no.csv"), r"no file or folder 'no\.csv'; check"),
     "wrong columns": (("import", "notes", "wrong.csv"), r"row 1 .*has no 'label' .*file_name"),
-    "unknown suffix": (
-        ("label", "notes", "--from", "x.xlsx"),
-        r"'x\.xlsx' .*use \.csv, \.tsv, \.jsonl",
-    ),
+    "unknown suffix": (("label", "notes", "--from", "x.xlsx"), r"'x\.xlsx' .*use \.csv, \.tsv"),
     "no class folders": (("import", "notes", "pictures"), r"'pictures' has no class folders"),
     "label alone": (("label", "notes", "Shoes"), r"'Shoes' alone is not enough"),
     "two ways at once": (

@@ -835,7 +835,7 @@ def test_what_cannot_be_is_refused_with_the_cure(library: lookalike.Library) -> 
         (BadInput, "import the labels", ("vectors",), "endings"),
         (BadInput, "import the labels", ("texts",), "passthrough"),
         (BadInput, "reads image", ("texts",), "image"),
-        (BadInput, "say which", (), "endings"),
+        (BadInput, "give one or more collections", (), "endings"),
     ]
 
     for kind, words, names, extractor in refusals:

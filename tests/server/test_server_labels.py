@@ -310,7 +310,7 @@ def test_what_limits_cost_is_told_where_there_are_probabilities(shop: Shop) -> N
     of_similarities = refused(shop.client.get(path), 409)
     of_nothing = refused(shop.client.get(path, params={"wrong_costs": 0}), 422)
 
-    assert "no probabilities" in of_similarities["message"]
+    assert "not probabilities" in of_similarities["message"]
     assert "wrong_costs is 0.0" in of_nothing["message"]
 
 

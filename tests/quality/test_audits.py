@@ -243,7 +243,7 @@ def test_what_is_under_audit_is_not_promoted(things: Collection) -> None:
 
     assert changed.by_person == 0
     assert set(changed.refused) == set(audit.waiting)
-    assert "close the audit" in changed.refused[audit.waiting[0]]
+    assert "in an open audit" in changed.refused[audit.waiting[0]]
     things.close_audit(audit.id)
     assert things.promote(audit.waiting).by_person == 20
 

@@ -131,7 +131,7 @@ def _interrupt(
         raise Interrupted
 
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
-        patch.setattr("lookalike.decisions.field.classifier.remember", remember_then_stop)
+        patch.setattr("lookalike.decisions.field.classifier.write_cache", remember_then_stop)
         classifier = GraphClassifier(memory)
         classifier.set_items(every, every if slots is None else slots, lambda pks: made[pks], 0)
 

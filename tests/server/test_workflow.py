@@ -86,7 +86,7 @@ class TestUnified:
         assert opened["bucket_id"] == "bkt_unified"
         assert made["retriever_id"] == "ret_labelled_products"
         assert "products" in error["message"]
-        assert "not there" in error["message"]
+        assert "does not exist" in error["message"]
 
     def test_a_collection_says_its_taxonomy_inline(self, shop: Shop) -> None:
         made = shop.collect(

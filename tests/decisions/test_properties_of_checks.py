@@ -175,7 +175,7 @@ class Asked(RuleBasedStateMachine):
     def close_or_open_the_set(self, closes: bool) -> None:
         (actor, things), before = self._next(), self.seen
         if closes and self._new_kinds():
-            with pytest.raises(BadInput, match="a new kind"):
+            with pytest.raises(BadInput, match="a new category"):
                 things.run(closed_set=True, actor=actor)
             return
 

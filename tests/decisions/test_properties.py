@@ -325,7 +325,7 @@ class Machine(RuleBasedStateMachine):
     def close_or_open_the_set_of_labels(self, name: str, closes: bool) -> None:
         before = self.seen
         if closes and self._has_new_kinds(name):
-            with pytest.raises(BadInput, match="a new kind"):
+            with pytest.raises(BadInput, match="a new category"):
                 self._collection(name).run(closed_set=True)
             return
 

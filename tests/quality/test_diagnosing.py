@@ -459,7 +459,8 @@ def test_the_command_line_tells_findings_with_commands_for_its_store(library: Li
     done = CliRunner().invoke(cli, ["--store", store, "doctor", "things"])
     told = CliRunner().invoke(cli, ["--store", store, "doctor", "things", "--json"])
 
-    assert "1. too many without a label (stops, 100% of the unlabelled): few_references" in done.output
+    first = "1. too many without a label (stops, 100% of the unlabelled): few_references"
+    assert first in done.output
     assert f"→ lookalike --store {store} queue things" in done.output
     (one,) = json.loads(told.output)["findings"]
     assert one["steps"][0]["command"] == f"lookalike --store {store} queue things"

@@ -190,7 +190,7 @@ def test_a_health_file_that_is_none_or_cannot_be_written_is_named(
     with pytest.raises(Unreachable, match="is not the health file of a worker"):
         check_file(tmp_path / "other.json", only_alive=True, now=0.0)
     place = tmp_path / "not-there" / "worker.json"
-    with lookalike.open(store) as library, pytest.raises(BadSetting, match="cannot write the health file"):
+    with lookalike.open(store) as library, pytest.raises(BadSetting, match="cannot write"):
         HealthFile(place, Readiness(library.runtime)).__enter__()
 
 

@@ -97,6 +97,21 @@ def test_with_many_labels_it_labels_on_an_estimate_and_keeps_the_target(many: Ma
     assert right[said.accepted].mean() >= 0.95
 
 
+def test_a_label_with_one_reference_only_suggests(many: Made) -> None:
+    """Nothing tests it: it has no leave-one-out trial. A second reference does."""
+    clear = many.some(range(24), 10)
+    one, two = (np.union1d(clear, many.some(range(24, 25), shots)) for shots in (1, 2))
+
+    alone, of_one, _ = many.learned(one)
+    tested, of_two, _ = many.learned(two)
+
+    column = alone.labels.index("024")
+    assert alone.limits[column] == UNREACHABLE > tested.limits[column]
+    assert not (of_one.accepted & (of_one.winners == column)).any()
+    assert (of_one.winners == column).any() and of_one.accepted.any()
+    assert (of_two.accepted & (of_two.winners == column)).any()
+
+
 def test_three_labels_promise_nothing_however_clearly_they_differ(few: Made) -> None:
     sure, said, _ = few.learned(few.some(range(3), 30))
 

@@ -20,9 +20,19 @@ from serving import Served
 Visiting = Callable[..., Visit]
 
 MOST_ANSWERS = 40
+"""Questions until the first automatic label, at most."""
+
+PRECISION = 0.9
+"""Of the labels that come first."""
+
+FIRST_LABELS, FIRST_PRECISION = 100, 0.85
+"""The order of questions varies from run to run, and with it the first hundred automatic labels:
+0.89 to 0.94 of them were right in five runs.
+"""
+
+MOST_IN_ALL = 80
 MOST_ODD = 2
 DIGITS = 9
-PRECISION = 0.9
 READ_MS = 180_000
 SETTLES_MS = 300
 
@@ -53,7 +63,7 @@ class Person:
         expect(first).not_to_have_attribute("aria-label", re.compile(f"^{re.escape(names[0])}"))
 
     def is_right(self, file_name: str, label: str) -> bool:
-        return self._typed(self._truth[file_name]) == label.lower()
+        return self._typed(self._truth[file_name]).strip() == label.lower()
 
     def _check(self) -> None:
         """Correct what is wrong on a check sheet, and confirm the rest."""
@@ -111,34 +121,73 @@ def server(tmp_path: Path) -> Iterator[Served]:
         yield served
 
 
+@pytest.mark.parametrize("begin", ["sample", "folder"])
 def test_from_an_empty_store_over_a_check_to_labels_by_itself(
-    server: Served, visit: Visiting
+    server: Served, visit: Visiting, begin: str
 ) -> None:
     # On a slow machine a person is quicker than the machine decides again: the page says it anew.
     page = visit(server.url, expected="409").tab()
-    expect(page.get_by_role("button", name="Try the sample")).to_be_visible()
     person = Person(page)
-
-    person.press("Enter")
-    expect(page.locator(".counters")).to_contain_text("to review533", timeout=READ_MS)
+    _open_sample(person) if begin == "sample" else _drop_folder(person)
     person.press(".")  # all of it is there: what comes is the same on any machine
     expect(page.locator(".strip.here [role=option]").first).to_be_visible()
-    by_itself = page.locator(".counters dd").nth(1)
-    while by_itself.text_content() == "0" and len(person.answers) < MOST_ANSWERS:
-        person.answer()
-        expect(page.locator(".pill.wait")).to_have_count(0, timeout=READ_MS)
-        page.wait_for_timeout(SETTLES_MS)
 
+    first = _answer_until(person, server, automatic=1, most=MOST_ANSWERS)
     expect(page.get_by_text("automatic · Z to undo")).to_be_visible()
-    with asking(server.url) as client:
-        shown = ok(client.get("/v1/collections/sample/documents", params={"limit": 1000}))
-        (field,) = ok(client.get("/v1/collections/sample"))["fields"]
-    found = {one["file_name"]: one["labels"]["label"] for one in shown["results"]}
-    automatic = {name: one["label"] for name, one in found.items() if one["origin"] == "auto"}
-    right = [person.is_right(name, label) for name, label in automatic.items()]
     assert any("check" in one for one in person.answers)
-    assert right and sum(right) >= PRECISION * len(right)
+    assert _right(person, first) >= PRECISION
+    hundred = _answer_until(person, server, automatic=FIRST_LABELS, most=MOST_IN_ALL) | first
+    assert _right(person, hundred) >= FIRST_PRECISION
+
+
+def _open_sample(person: Person) -> None:
+    expect(person.page.get_by_role("button", name="Try the sample")).to_be_visible()
+    person.press("Enter")
+    expect(person.page.locator(".counters")).to_contain_text("to review533", timeout=READ_MS)
+
+
+def _drop_folder(person: Person) -> None:
+    pictures_folder = Path(lookalike.library.samples.__file__).parent / "pictures"
+    person.page.locator("input.folder").set_input_files(pictures_folder)
+    expect(person.page.get_by_role("heading", name="533 pictures")).to_be_visible()
+    person.press("Enter")
+    expect(person.page.locator(".counters")).to_contain_text("to review533", timeout=READ_MS)
+    expect(person.page.get_by_role("link", name="Review Enter")).to_be_visible()
+    person.press("Enter")
+    expect(person.page.locator(".strip.here [role=option]").first).to_be_visible()
+
+
+def _answer_until(person: Person, server: Served, *, automatic: int, most: int) -> dict[str, str]:
+    """Answer until so many documents had an automatic label; return the first of each.
+
+    Fails where it takes more than `most` answers.
+    """
+    first: dict[str, str] = {}
+    while len(first) < automatic:
+        assert len(person.answers) < most, person.answers
+        person.answer()
+        expect(person.page.locator(".pill.wait")).to_have_count(0, timeout=READ_MS)
+        person.page.wait_for_timeout(SETTLES_MS)
+        first = _automatic(server) | first
+    return first
+
+
+def _right(person: Person, labels: dict[str, str]) -> float:
+    """Return the share of labels that are right, by file name."""
+    right = [person.is_right(Path(name).name, label) for name, label in labels.items()]
+    return sum(right) / len(right)
+
+
+def _automatic(server: Served) -> dict[str, str]:
+    """Return the labels that nobody gave, by file name; the rule is the default."""
+    with asking(server.url) as client:
+        (collection,) = ok(client.get("/v1/collections"))["results"]
+        (field,) = collection["fields"]
+        path = f"/v1/collections/{collection['collection_id']}/documents"
+        shown = ok(client.get(path, params={"limit": 1000}))["results"]
     assert field["policy"].startswith("precision")
+    labels = {one["file_name"]: next(iter(one["labels"].values())) for one in shown}
+    return {name: one["label"] for name, one in labels.items() if one["origin"] == "auto"}
 
 
 @pytest.fixture(scope="module")

@@ -86,6 +86,9 @@ FEW_LABELS = 10
 _PRIOR_ANSWERS = 30.0
 """The weight of p in answers, if references are representative and of many labels."""
 
+_LEAST_REFERENCES = 2
+"""With one reference a label has no leave-one-out trial: nothing tests it, so it only suggests."""
+
 _P_DIGITS = 6
 _THRESHOLD_ITEMS = 5_000
 
@@ -322,7 +325,10 @@ def fit_level(
     held_out = PredictedItems(out.winners, held_out_p, out.right)
     used = slice(None if _may_estimate(held_out_p, terms, labels) else 0)
     candidates = PredictedItems(items.top_two.winners[used], p[used], np.empty(0, bool))
-    threshold, thresholds = _thresholds(scores.labels, candidates, held_out, terms, rank)
+    testable = left.counts >= _LEAST_REFERENCES
+    threshold, thresholds = _thresholds(
+        scores.labels, candidates, held_out, terms, rank, testable
+    )
     confidence = Confidence(
         labels=tuple(scores.labels),
         sight=scales,
@@ -497,10 +503,12 @@ def _thresholds(
     held_out: PredictedItems,
     terms: Terms,
     rank: Rank,
+    testable: NDArray[np.bool_],
 ) -> tuple[Threshold, Vector]:
     """Return the threshold for the default target, and that of each label (labels,)."""
     drawn = held_out.of(terms.drawn)
     targets = np.array([terms.targets.get(label, terms.target) for label in labels])
+    targets[~testable] = np.nan
     if rank.assignable is not None:
         targets[~rank.assignable] = np.nan
     known = {

@@ -326,9 +326,7 @@ def fit_level(
     used = slice(None if _may_estimate(held_out_p, terms, labels) else 0)
     candidates = PredictedItems(items.top_two.winners[used], p[used], np.empty(0, bool))
     testable = left.counts >= _LEAST_REFERENCES
-    threshold, thresholds = _thresholds(
-        scores.labels, candidates, held_out, terms, rank, testable
-    )
+    threshold, thresholds = _thresholds(scores.labels, candidates, held_out, terms, rank, testable)
     confidence = Confidence(
         labels=tuple(scores.labels),
         sight=scales,

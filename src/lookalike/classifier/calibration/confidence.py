@@ -325,8 +325,7 @@ def fit_level(
     held_out = PredictedItems(out.winners, held_out_p, out.right)
     used = slice(None if _may_estimate(held_out_p, terms, labels) else 0)
     candidates = PredictedItems(items.top_two.winners[used], p[used], np.empty(0, bool))
-    testable = left.counts >= _LEAST_REFERENCES
-    threshold, thresholds = _thresholds(scores.labels, candidates, held_out, terms, rank, testable)
+    threshold, thresholds = _thresholds(scores.labels, candidates, held_out, terms, rank, left)
     confidence = Confidence(
         labels=tuple(scores.labels),
         sight=scales,
@@ -501,12 +500,12 @@ def _thresholds(
     held_out: PredictedItems,
     terms: Terms,
     rank: Rank,
-    testable: NDArray[np.bool_],
+    left: LeftOutScores,
 ) -> tuple[Threshold, Vector]:
     """Return the threshold for the default target, and that of each label (labels,)."""
     drawn = held_out.of(terms.drawn)
     targets = np.array([terms.targets.get(label, terms.target) for label in labels])
-    targets[~testable] = np.nan
+    targets[left.counts < _LEAST_REFERENCES] = np.nan
     if rank.assignable is not None:
         targets[~rank.assignable] = np.nan
     known = {

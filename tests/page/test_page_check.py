@@ -265,10 +265,10 @@ def test_the_page_asks_once_whether_these_are_all_labels(served: Served, visit: 
     page = visit(served.url, bypass_csp=True).tab("#/review")
     sheet(page)
     press(page, "Enter")
+    toast(page, "by you")
     question = page.get_by_role("group", name="Are these all the labels?")
     expect(question).to_contain_text("Balloon, Jigsaw, Semaphore, Signal, Smiley")
     assert barriers(page) == []
-    toast(page, "by you")
     press(page, "y")
     toast(page, "These are all the labels now.")
 

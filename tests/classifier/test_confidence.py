@@ -1,6 +1,6 @@
 """When the rule may label by itself, and when it says what is missing: on made items."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -97,19 +97,20 @@ def test_with_many_labels_it_labels_on_an_estimate_and_keeps_the_target(many: Ma
     assert right[said.accepted].mean() >= 0.95
 
 
-def test_a_label_with_one_reference_only_suggests(many: Made) -> None:
-    """Nothing tests it: it has no leave-one-out trial. A second reference does."""
+@pytest.mark.parametrize("shots", [1, 2])
+def test_a_label_with_one_or_two_references_only_suggests(many: Made, shots: int) -> None:
+    """Hardly anything tests it by leave-one-out. A third reference does."""
     clear = many.some(range(24), 10)
-    one, two = (np.union1d(clear, many.some(range(24, 25), shots)) for shots in (1, 2))
+    few, three = (np.union1d(clear, many.some(range(24, 25), n)) for n in (shots, 3))
 
-    alone, of_one, _ = many.learned(one)
-    tested, of_two, _ = many.learned(two)
+    untested, of_few, _ = many.learned(few)
+    tested, of_three, _ = many.learned(three)
 
-    column = alone.labels.index("024")
-    assert alone.limits[column] == UNREACHABLE > tested.limits[column]
-    assert not (of_one.accepted & (of_one.winners == column)).any()
-    assert (of_one.winners == column).any() and of_one.accepted.any()
-    assert (of_two.accepted & (of_two.winners == column)).any()
+    column = untested.labels.index("024")
+    assert untested.limits[column] == UNREACHABLE > tested.limits[column]
+    assert not (of_few.accepted & (of_few.winners == column)).any()
+    assert (of_few.winners == column).any() and of_few.accepted.any()
+    assert (of_three.accepted & (of_three.winners == column)).any()
 
 
 def test_three_labels_promise_nothing_however_clearly_they_differ(few: Made) -> None:
@@ -204,6 +205,33 @@ def test_a_check_unlocks_what_a_queue_picked(many: Made) -> None:
     assert sure.sampled == 48
     assert said.accepted.mean() > 0.2
     assert right[said.accepted].mean() >= 0.93
+
+
+def test_labels_that_a_sheet_discovered_count_as_wrong_where_their_label_was_missing(
+    many: Made,
+) -> None:
+    """The sheet's documents of new labels are references now, so only `corrected` tells. A label
+    that was corrected twice is no discovery: the first document would have shown the second.
+    """
+    references, others = many.some(range(24), 10), many.some(range(24), 12, seed=3)
+    known, pairs = np.setdiff1d(others, references)[::4], many.some(range(24, 27), 2, seed=4)
+    first = pairs[::2]
+    answered = np.unique(np.concatenate([references, known, pairs, many.some(range(24, 27), 3)]))
+    one = AnswerSampling(asked=answered, checked=np.union1d(known, first))
+    two = replace(one, checked=np.union1d(known, pairs))
+
+    def fitted(sampling: AnswerSampling) -> list[float]:
+        return list(many.learned(answered, sampling)[0].limits)
+
+    bold, of_bold, _ = many.learned(answered, one)
+    wary, of_wary, waiting = many.learned(answered, replace(one, corrected=first))
+
+    names = np.array([int(label) for label in wary.labels])
+    right = names[of_wary.winners] == many.truth[waiting]
+    assert bold.sampled == wary.sampled == len(one.checked)
+    assert 0 < of_wary.accepted.sum() < of_bold.accepted.sum()
+    assert right[of_wary.accepted].mean() >= 0.95
+    assert fitted(replace(two, corrected=pairs)) == fitted(two)
 
 
 def test_what_a_queue_picked_does_not_calibrate(many: Made) -> None:

@@ -61,12 +61,17 @@ class Sheet:
 class Checked:
     """The answers of completed sheets.
 
-    `sample` (pks, rising) are all their documents; `refuted` has, by label, the documents for which
-    a person only rejected that label.
+    `shown` is the label shown for each of their documents (pks); `refuted` has, by label, the
+    documents for which a person only rejected that label.
     """
 
-    sample: Ids
+    shown: dict[int, str | None]
     refuted: dict[str, Ids]
+
+    @property
+    def sample(self) -> Ids:
+        """Return all documents of the sheets (pks, rising)."""
+        return np.array(sorted(self.shown), np.int64)
 
 
 def open_sheet(snapshot: Snapshot, field_pk: int) -> Sheet | None:
@@ -87,14 +92,17 @@ def open_sheet(snapshot: Snapshot, field_pk: int) -> Sheet | None:
 
 def checked_in(snapshot: Snapshot, field_pk: int) -> Checked:
     """Return the result of all completed sheets of a field."""
-    done = [one for one in _sheets(snapshot, field_pk) if not len(one.left)]
+    shown: dict[int, str | None] = {}
     refuted: dict[str, list[int]] = {}
-    for sheet in done:
-        for pk, label in zip(sheet.documents.tolist(), sheet.labels, strict=True):
-            if label is not None and sheet.refuted[np.searchsorted(sheet.documents, pk)]:
+    for sheet in _sheets(snapshot, field_pk):
+        if len(sheet.left):
+            continue
+        rows = zip(sheet.documents.tolist(), sheet.labels, sheet.refuted.tolist(), strict=True)
+        for pk, label, is_refuted in rows:
+            shown[pk] = label
+            if label is not None and is_refuted:
                 refuted.setdefault(label, []).append(pk)
-    sample = np.unique(np.concatenate([np.empty(0, np.int64), *(one.documents for one in done)]))
-    return Checked(sample, {label: np.array(pks, np.int64) for label, pks in refuted.items()})
+    return Checked(shown, {label: np.array(pks, np.int64) for label, pks in refuted.items()})
 
 
 def draw_sheet(txn: Txn, operation: int, state: FieldState) -> None:

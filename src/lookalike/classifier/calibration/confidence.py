@@ -66,7 +66,7 @@ from lookalike.classifier.calibration.thresholds import (
     Threshold,
     threshold_for,
 )
-from lookalike.classifier.calibration.two_models import fit_known, fit_right
+from lookalike.classifier.calibration.two_models import Fit, fit_known, fit_right
 from lookalike.classifier.graph.propagation import Floats, Places
 from lookalike.classifier.scores.evidence import Columns, NeverPredicted
 from lookalike.classifier.scores.hierarchy import ParentScores, levels_of, never_predicted_columns
@@ -86,8 +86,9 @@ FEW_LABELS = 10
 _PRIOR_ANSWERS = 30.0
 """The weight of p in answers, if references are representative and of many labels."""
 
-_LEAST_REFERENCES = 2
-"""With one reference a label has no leave-one-out trial: nothing tests it, so it only suggests."""
+_LEAST_REFERENCES = 3
+"""With fewer references a label only suggests: with one there is no leave-one-out trial of it, and
+with two each was tried against the other alone."""
 
 _P_DIGITS = 6
 _THRESHOLD_ITEMS = 5_000
@@ -240,10 +241,11 @@ class Terms:
     `target` is the precision, `targets` those of labels with their own. All references fit the
     models; those in `calibration_sample`, random samples or similar, calibrate them. `drawn` come
     from a uniform sample of all items, `checked` from one of the items that would be labelled
-    automatically. `error_probability` is how likely each answer is wrong; answers that look wrong
-    have a `weight` below 1. `refuted` answers of a check give no label and are no references. If a
-    queue picked most references they are not `representative`: then only sampled answers count. In
-    a `closed` set nothing is new.
+    automatically, and the `corrected` ones of these got another label than the one shown.
+    `error_probability` is how likely each answer is wrong; answers that look wrong have a `weight`
+    below 1. `refuted` answers of a check give no label and are no references. If a queue picked
+    most references they are not `representative`: then only sampled answers count. In a `closed`
+    set nothing is new.
     """
 
     target: float
@@ -251,6 +253,7 @@ class Terms:
     calibration_sample: NDArray[np.bool_]
     drawn: NDArray[np.bool_]
     checked: NDArray[np.bool_]
+    corrected: NDArray[np.bool_]
     error_probability: Vector
     weight: Vector
     refuted: RefutedAnswers = NOTHING_REFUTED
@@ -266,6 +269,7 @@ class Terms:
             target,
             {},
             every,
+            ~every,
             ~every,
             ~every,
             error_probability=0 * ones,
@@ -284,14 +288,22 @@ class Terms:
         missing = enough_samples(self.target) - int(self.sampled.sum())
         return 0 if self.representative else max(missing, 0)
 
+    def calibration_weight(self, known: NDArray[np.bool_]) -> Vector:
+        """Return the weight (r,) of references in the calibration: if no `known` one is in the
+        calibration sample, all calibrate.
+        """
+        sample = self.calibration_sample
+        return self.weight * (sample if (sample & known).any() else 1)
+
     def left_open(self, labelled: NDArray[np.bool_]) -> Terms:
-        """Return the terms without the samples that would be `labelled` (r,): they tell nothing of
-        the rest.
+        """Return the terms for the level above, without the samples that would be `labelled` (r,):
+        they tell nothing of the rest. Corrections of labels tell nothing of their parents.
         """
         return replace(
             self,
             drawn=self.drawn & ~labelled,
             checked=self.checked & ~labelled,
+            corrected=np.zeros(len(labelled), bool),
             refuted=NOTHING_REFUTED,
         )
 
@@ -308,8 +320,7 @@ def fit_level(
     """
     rank = rank or Rank(never_predicted_columns(scores.labels, hierarchical=False))
     scales, out = rank.leave_out(left)
-    sample, drawn = terms.calibration_sample, out.known[terms.drawn]
-    calibration = terms.weight * (sample if (sample & out.known).any() else 1)
+    calibration, drawn = terms.calibration_weight(out.known), out.known[terms.drawn]
     known = fit_known(out, terms.weight, calibration, rank.sublabel_share)
     right = fit_right(out, terms.weight, calibration, rank.sublabel_share)
     labels = len(scores.labels) - len(scales.never_predicted)
@@ -320,7 +331,8 @@ def fit_level(
     p, r = _combined(of_known, of_right, share, items.top_two.winners), len(out.own)
     held_out_p = _combined(known.held_out[:r], right.held_out[:r], share, out.winners)
     wrong = _refuted_probabilities(scores, scales, terms, (known.model, right.model), share)
-    line = _fit_recalibration(held_out_p, out.right, terms, wrong, labels)
+    tested = _tested(held_out_p, _new_p(known, right, out, share), out, terms)
+    line = _fit_recalibration(*tested, terms, wrong, labels)
     p, held_out_p = recalibrated(line, p), recalibrated(line, held_out_p)
     held_out = PredictedItems(out.winners, held_out_p, out.right)
     used = slice(None if _may_estimate(held_out_p, terms, labels) else 0)
@@ -431,6 +443,32 @@ def _refuted_probabilities(
     same = scored.top_two.winners == columns
     p: Vector = _combined(known, right, share, scored.top_two.winners)[same]
     return p
+
+
+def _new_p(known: Fit, right: Fit, out: LeftOut, share: float) -> Vector:
+    """Return the probabilities (known,) of references whose whole label is left out."""
+    is_known = known.held_out[len(known.held_out) - len(out.new_features) :]
+    is_right = right.model.log_odds(out.new_features)
+    return _combined(is_known, is_right, share, np.zeros(len(is_known), np.int64))
+
+
+def _tested(
+    p: Vector, new_p: Vector, out: LeftOut, terms: Terms
+) -> tuple[Vector, NDArray[np.bool_]]:
+    """Return p (r,) of left-out references, and if they are right (r,), as sheets tested them.
+
+    If a sheet corrected just one document to a label, it discovered the label: when the sheet was
+    shown there was no such reference, or hardly one. The document then tests what the model says of
+    an item whose label is left out, `new_p` (known,), and that was wrong. The share of what is seen
+    once estimates how likely the next item is new (Good 1953).
+    """
+    corrected = np.flatnonzero(terms.corrected & terms.sampled & out.known)
+    _, labels, counts = np.unique(out.own[corrected], return_inverse=True, return_counts=True)
+    discovered = np.zeros(len(p), bool)
+    discovered[corrected[counts[labels] == 1]] = not terms.closed
+    without_label = p.copy()
+    without_label[out.known] = new_p
+    return np.where(discovered, without_label, p), out.right & ~discovered
 
 
 def _fit_recalibration(

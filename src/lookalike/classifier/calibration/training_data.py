@@ -84,7 +84,8 @@ class AnswerSampling:
     `new` are no references: the answer was "none of these", whether asked or drawn. `apart` are
     drawn or checked answers, by label, that are no references because other people's labels are
     used there. `refuted` are checked, too, by a label that a person called wrong without giving
-    another. `confirmed` were reviewed by a second look; `doubted` look wrong and are not used.
+    another; `corrected` are checked ones with another label than the one shown. `confirmed` were
+    reviewed by a second look; `doubted` look wrong and are not used.
     """
 
     asked: Places = field(default_factory=lambda: np.empty(0, np.int64))
@@ -94,6 +95,7 @@ class AnswerSampling:
     checked: Places = field(default_factory=lambda: np.empty(0, np.int64))
     refuted: Mapping[str, Places] = field(default_factory=dict)
     confirmed: Places = field(default_factory=lambda: np.empty(0, np.int64))
+    corrected: Places = field(default_factory=lambda: np.empty(0, np.int64))
     doubted: Doubted = NOTHING_DOUBTED
 
 
@@ -133,6 +135,7 @@ def fit_confidence(
         calibration_sample=np.isin(left.places, calibrates),
         drawn=np.isin(left.places, np.setdiff1d(sampling.drawn, sampling.doubted.places)),
         checked=np.isin(left.places, np.setdiff1d(sampling.checked, sampling.doubted.places)),
+        corrected=np.isin(left.places, sampling.corrected),
         error_probability=np.where(confirmed, 0.0, sampling.doubted.error_rate),
         weight=_weights(left.places, sampling.doubted),
         refuted=_refuted(scores, sampling.refuted),

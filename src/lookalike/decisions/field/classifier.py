@@ -451,6 +451,7 @@ def _by_place(sampling: AnswerSampling, graph: NeighbourGraph) -> AnswerSampling
         checked=graph.places_of(sampling.checked),
         refuted={name: graph.places_of(pks) for name, pks in sampling.refuted.items()},
         confirmed=graph.places_of(sampling.confirmed),
+        corrected=graph.places_of(sampling.corrected),
     )
 
 

@@ -174,8 +174,16 @@ class Refit:
             apart=apart,
             checked=checked.sample,
             refuted=checked.refuted,
+            corrected=self._corrected(checked.shown),
             confirmed=state.confirmed,
         )
+
+    def _corrected(self, shown: Mapping[int, str | None]) -> Ids:
+        """Return the references (pks) of another label than the one `shown` on a sheet."""
+        references, name = self._state.references, self._state.codes.name
+        rows = np.flatnonzero(np.isin(references.pks, list(shown)))
+        pairs = zip(references.pks[rows].tolist(), references.codes[rows].tolist(), strict=True)
+        return np.array([pk for pk, code in pairs if shown[pk] not in (None, name(code))], np.int64)
 
     def _named(self, references: ReferenceArrays) -> dict[str, Ids]:
         """Return references by label, with those of the background if there are any."""

@@ -216,6 +216,23 @@ def test_what_has_failed_can_be_tried_again(shop: Shop) -> None:
     assert status(shop, BALLOONS[0]) == "FAILED"
 
 
+def test_what_could_not_be_read_fails_again_for_the_same_reason(shop: Shop) -> None:
+    with shelf() as (address, _):
+        blob = {"property": "image", "type": "image", "data": {"url": f"{address}/gone.png"}}
+        body = {"object_id": "gone", "blobs": [blob]}
+        first = ok(shop.client.post(f"{shop.bucket}/objects", json=body, params={"wait": 60}))
+
+    def tried_again(**body: Any) -> dict[str, Any]:
+        triggered = shop.client.post(f"/v1/collections/{shop.name}/trigger", json=body)
+        task = ok(triggered, 202)["task_id"]
+        until(lambda: is_over(ok(shop.client.get(f"/v1/tasks/{task}"))))
+        return ok(shop.client.get(f"{shop.bucket}/objects/gone"))
+
+    for again in (tried_again(), tried_again(object_ids=["gone"], dedup_strategy="force")):
+        assert first["status"] == again["status"] == "FAILED"
+        assert first["error"] == again["error"] and "nothing at" in again["error"]
+
+
 def test_a_task_that_nobody_knows_is_not_found(client: httpx2.Client) -> None:
     for task in ("task_0_x", "task_99999_x", "tsk_x", "task_1_nothing"):
         assert refused(client.get(f"/v1/tasks/{task}"), 404)["code"] == "not_found"

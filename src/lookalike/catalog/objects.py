@@ -305,7 +305,7 @@ def _statuses(snapshot: Snapshot, pks: Sequence[int]) -> dict[int, tuple[Status,
     found: dict[int, tuple[Status, str | None]] = {}
     query = select(table.c.object_pk, table.c.status, table.c.error)
     for row in snapshot.rows(query.where(one_of(table.c.object_pk, pks))):
-        one = (Status(row.status), row.error)
+        one = (Status(row.status), row.error if row.status == Status.FAILED else None)
         known = found.get(row.object_pk)
         if known is None or _WAITING_RANK.index(one[0]) < _WAITING_RANK.index(known[0]):
             found[row.object_pk] = one

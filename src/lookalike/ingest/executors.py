@@ -50,6 +50,9 @@ class PendingObject:
     beside: Mapping[str, Blob | None] = field(default_factory=dict)
     """The other inputs of a combined extractor, by its members' names."""
 
+    error: str | None = None
+    """Why its content could not be read when it was put in; then it has no input, and fails."""
+
     @property
     def regions(self) -> list[Mapping[str, Any]] | None:
         """Return the regions given to the object, or None.
@@ -103,8 +106,9 @@ class Done:
         return f"{len(self.refused)} of {total} parts failed, the first {key!r}: {reason}"
 
 
-MISSING = Done((), "it has no content")
-NOTHING = Done((), None)
+def without_content(one: PendingObject) -> Done:
+    """Return the result for an object without content: an error, unless it needs none here."""
+    return Done((), one.error or (None if one.has_no_input else "it has no content"))
 
 
 def tasks_of(waiting: Sequence[PendingObject]) -> Iterator[list[PendingObject]]:
@@ -146,13 +150,15 @@ def with_current_metadata(
     ]
 
 
-def pending_from(row: Any, target: Target) -> PendingObject:
-    """Return the object of a row with the input that a collection extracts from it."""
+def pending_from(row: Any, target: Target, error: str | None = None) -> PendingObject:
+    """Return the object of a row with the input that a collection extracts from it, and the
+    `error` of an earlier try.
+    """
     found = input_of(target.row, [Blob(**blob) for blob in row.blobs], row.metadata)
     blob, beside = chosen_inputs(target, found or ())
     said_by = row.said_by or ()
     return PendingObject(
-        row.pk, row.id, row.name, row.metadata, blob, said_by, found is None, beside
+        row.pk, row.id, row.name, row.metadata, blob, said_by, found is None, beside, error
     )
 
 

@@ -25,8 +25,6 @@ from lookalike.extractors.previews import views_of
 from lookalike.ingest.documents import NewDocument, Target, write_documents
 from lookalike.ingest.erasure import erase_documents, removed_parts
 from lookalike.ingest.executors import (
-    MISSING,
-    NOTHING,
     Done,
     Engine,
     Executor,
@@ -41,6 +39,7 @@ from lookalike.ingest.executors import (
     read_pending,
     tasks_of,
     with_current_metadata,
+    without_content,
 )
 from lookalike.ingest.items import Tally
 from lookalike.ingest.part_matching import ExtractedContent, match_new_parts
@@ -139,23 +138,24 @@ class Extraction:
             if not is_still_current(txn, target.space):
                 return []
             chosen = (
-                select(table.c.object_pk)
+                select(table.c.object_pk, table.c.error)
                 .where(table.c.collection_pk == target.pk, self._is_free(txn, target))
                 .order_by(table.c.object_pk)
                 .limit(_CLAIM_OBJECTS)
             )
-            held = [row.object_pk for row in txn.rows(chosen.with_for_update(skip_locked=True))]
+            found = txn.rows(chosen.with_for_update(skip_locked=True))
+            errors = {row.object_pk: row.error for row in found}
             values = {
                 "collection_pk": target.pk,
                 "status": Status.PROCESSING,
                 "owner": self._owner,
                 "expires_at": lease_end(txn, self._clock()),
             }
-            txn.update(table, [{"object_pk": pk, **values} for pk in held])
+            txn.update(table, [{"object_pk": pk, **values} for pk in errors])
             # Read the objects inside the claim: a later change would take them away from us.
-            objects = select(object_).where(one_of(object_.c.pk, held))
+            objects = select(object_).where(one_of(object_.c.pk, list(errors)))
             rows = txn.rows(objects.order_by(object_.c.pk))
-        return [pending_from(row, target) for row in rows]
+        return [pending_from(row, target, errors[row.pk]) for row in rows]
 
     def _is_free(self, snapshot: Snapshot, target: Target) -> ColumnElement[bool]:
         """Return the condition that no living process has claimed an object."""
@@ -202,11 +202,7 @@ class Extraction:
             if not exhausted and executor.has_room:
                 claimed = claim()
                 exhausted = not claimed
-                finished += [
-                    (one, NOTHING if one.has_no_input else MISSING)
-                    for one in claimed
-                    if one.blob is None
-                ]
+                finished += [(one, without_content(one)) for one in claimed if one.blob is None]
                 known = self._known(target, claimed, in_progress, finished)
                 finished += known
                 new = {one.pk for one in claimed} - {one.pk for one, _ in known}

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from lookalike.catalog.objects import mark_pending, objects_named
 from lookalike.catalog.reader import FieldRow, fields_of
@@ -207,11 +207,13 @@ def trigger_collection(collection: str, here: Here, body: Trigger | None = None)
         row = here.row(txn, collection)
         table = schema.extraction
         failed = (table.c.collection_pk == row.pk) & (table.c.status == Status.FAILED)
-        again = update(table).where(failed).values(status=Status.PENDING, error=None)
-        txn.execute(again)
+        again = update(table).where(failed).values(status=Status.PENDING)
+        txn.execute(again)  # the reason stays: what never had content fails again for it
         if body.object_ids and body.dedup_strategy in ("force", "replace"):
             pks = objects_named(txn, row.bucket_pks, body.object_ids)
-            mark_pending(txn, row.pk, dict.fromkeys(pks))
+            known = select(table.c.object_pk).where(table.c.collection_pk == row.pk)
+            waiting = {one.object_pk for one in txn.rows(known)}
+            mark_pending(txn, row.pk, dict.fromkeys(pk for pk in pks if pk not in waiting))
         task = ask(here, txn, row, TaskKind.EXTRACT, {})
     here.server.worker.wake()
     message = f"extracting and deciding the pending objects of {row.name}"

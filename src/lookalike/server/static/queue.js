@@ -158,12 +158,12 @@ export class Queue extends EventTarget {
     this.#advance();
   }
 
-  /** Note that the server has an answer: now and then it is asked anew, so that what was taught shows. @param {Strip} strip @param {string} operation */
+  /** Note that the server has an answer: after a sheet, and now and then, it is asked anew, so that what was taught shows. @param {Strip} strip @param {string} operation */
   settle(strip, operation) {
     strip.operation = operation;
     this.answered += 1;
     this.isStale = true;
-    if (this.answered <= this.early || this.answered % RENEW_AFTER === 0) this.isWanted = !this.isFixed;
+    if (this.answered <= this.early || isSheet(strip) || this.answered % RENEW_AFTER === 0) this.isWanted = !this.isFixed;
     this.fill();
   }
 

@@ -97,7 +97,7 @@ def test_an_export_has_all_columns_and_gives_its_labels_back(suffix: str, tmp_pa
     rows = list(read_rows(tmp_path / f"out{suffix}"))
     changed = other.import_labels(rows)
 
-    assert tuple(rows[0]) == EXPORT_COLUMNS
+    assert list(rows[0]) == list(EXPORT_COLUMNS)
     assert changed.by_person == 2, "one trusted, and one suggestion"
     assert [one.origin for one in other.documents()] == ["import", "auto", None]
 
@@ -255,6 +255,16 @@ except lookalike.LookalikeError as error:
             "pandas",
             "c = lookalike.open('s').labeler('abc', extractor='vectors'); c.to_pandas()",
             "pandas",
+        ),
+        (
+            "polars",
+            "c = lookalike.open('s').labeler('abc', extractor='vectors'); c.to_polars()",
+            "polars",
+        ),
+        (
+            "pyarrow",
+            "c = lookalike.open('s').labeler('abc', extractor='vectors'); c.to_arrow()",
+            "parquet",
         ),
         (
             "s3fs",

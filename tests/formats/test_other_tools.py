@@ -493,41 +493,6 @@ def test_a_large_table_is_read_as_it_is_used(tmp_path: Path) -> None:
     assert peak < 2_000_000
 
 
-class Polars:
-    """What a DataFrame of polars can do, as far as we use it."""
-
-    def __init__(self, rows: list[dict[str, Any]]) -> None:
-        self._rows = rows
-
-    def __iter__(self) -> Iterator[list[Any]]:
-        return iter([[row[name] for row in self._rows] for name in self._rows[0]])
-
-    def iter_rows(self, *, named: bool) -> Iterator[dict[str, Any]]:
-        assert named
-        return iter(self._rows)
-
-
-@pytest.mark.parametrize("kind", ["pandas", "arrow", "polars"])
-def test_tables_in_memory_are_rows(library: lookalike.Library, kind: str) -> None:
-    rows = [{"text": "What a fine day", "label": "good"}, {"text": "It rains", "label": "bad"}]
-    notes = library.labeler("notes", extractor="text")
-
-    def made(listed: list[dict[str, Any]]) -> Any:
-        if kind == "polars":
-            return Polars(listed)
-        return (
-            pytest.importorskip("pandas").DataFrame(listed)
-            if kind == "pandas"
-            else (pytest.importorskip("pyarrow").Table.from_pylist(listed))
-        )
-
-    notes.add(made(rows))
-    ids = [one.id for one in notes.documents()]
-    notes.import_labels(made([{"id": ids[0], "label": "good"}, {"id": ids[1], "label": "bad"}]))
-
-    assert [one.label for one in notes.documents()] == ["good", "bad"]
-
-
 # --- the whole way ------------------------------------------------------------------------------
 
 

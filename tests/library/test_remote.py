@@ -120,7 +120,7 @@ def test_help_shows_what_a_verb_takes_and_does() -> None:
 
 
 TOLD_ALIKE = (
-    (Collection.label, RemoteCollection.label),
+    (Collection.reject, RemoteCollection.reject),
     (Collection.promote, RemoteCollection.promote),
     (Collection.why, RemoteCollection.why),
 )
@@ -508,7 +508,8 @@ def texts_in_a_table(library: AnyLibrary) -> Any:
     rows = [{"id": f"n{n}", "text": text, "length": len(text)} for n, text in enumerate(TEXTS)]
     pandas = pytest.importorskip("pandas")
     added = notes.add(pandas.DataFrame(rows))
-    notes.label({"n0": "invoice", "n2": "weather"})
+    notes.label(pandas.DataFrame({"id": ["n0", "n1"], "label": ["invoice", None]}))
+    notes.import_labels(pandas.DataFrame({"id": ["n2"], "label": ["weather"]}))
     return added, list(notes.documents()), notes.suggest(text="an invoice to be paid")
 
 

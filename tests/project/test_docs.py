@@ -430,7 +430,7 @@ def test_every_error_is_documented_and_drawn_in_its_module() -> None:
 def test_every_column_of_an_export_is_documented_in_order() -> None:
     section = PAGES["formats.md"].read_text("utf-8").partition("## Export")[2].partition("## ")[0]
 
-    assert tuple(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == EXPORT_COLUMNS
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(EXPORT_COLUMNS)
 
 
 # --- measured figures ---------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from lookalike.content.blobs import local_path
-from lookalike.content.frames import frame_rows, is_frame
+from lookalike.content.frames import frame_rows, is_frame, is_missing
 from lookalike.content.object_storage import remote_files
 from lookalike.errors import BadContent, BadInput
 
@@ -73,13 +73,6 @@ def items(
     if ids is not None:
         stream = _with_ids(_paired(stream, _distinct(ids), "ids"))
     return _check_unique_ids(stream)
-
-
-def is_missing(value: Any) -> bool:
-    """Return whether a cell of a table is empty: None, NaN, or NA or NaT of pandas."""
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
-        return True
-    return isinstance(value, float) and value != value
 
 
 def json_values(metadata: Mapping[str, Any]) -> dict[str, Any]:

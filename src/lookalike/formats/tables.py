@@ -14,8 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from lookalike.content.frames import arrow_rows
-from lookalike.content.sources import is_missing
+from lookalike.content.frames import arrow_rows, is_missing
 from lookalike.errors import BadInput, MissingExtra
 from lookalike.formats.base import (
     DOCUMENTS,

@@ -15,8 +15,9 @@ from lookalike.catalog.reader import FieldRow
 from lookalike.catalog.resources import CollectionRow
 from lookalike.classifier.calibration.decision_rule import Ground
 from lookalike.classifier.calibration.intervals import lower_bound
+from lookalike.content.frames import ColumnType
 from lookalike.decisions.ledger.samples import CheckedLabel, checked_labels, sample
-from lookalike.errors import BadInput, MissingExtra
+from lookalike.errors import BadInput
 from lookalike.labels import ancestors, is_within
 from lookalike.model import Document, Event, EventKind, Operation, Origin, Reason, Status
 from lookalike.quality.stats.metrics import HISTOGRAM_BINS, Depth, Point, Report, coverage, curve
@@ -25,26 +26,26 @@ from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, one_of
 from lookalike.stores.json_sql import truncated
 
-EXPORT_COLUMNS = (
-    "id",
-    "file_name",
-    "sha256",
-    "label",
-    "label_source",
-    "suggestion",
-    "score",
-    "margin",
-    "threshold",
-    "policy",
-    "reason",
-    "rejected",
-    "neighbor_ids",
-    "neighbor_scores",
-    "review_state",
-    "reviewed_by",
-    "is_reference",
-)
-"""The columns of an export, in order."""
+EXPORT_COLUMNS: dict[str, ColumnType] = {
+    "id": "text",
+    "file_name": "text",
+    "sha256": "text",
+    "label": "text",
+    "label_source": "text",
+    "suggestion": "text",
+    "score": "number",
+    "margin": "number",
+    "threshold": "number",
+    "policy": "text",
+    "reason": "text",
+    "rejected": "texts",
+    "neighbor_ids": "texts",
+    "neighbor_scores": "numbers",
+    "review_state": "text",
+    "reviewed_by": "text",
+    "is_reference": "truth",
+}
+"""The columns of an export, in order, with the type of each."""
 
 _NEAR_THRESHOLD = 0.05
 _CONFIDENCE = 0.95
@@ -211,15 +212,6 @@ def export_row(document: Document, field: str) -> dict[str, Any]:
         standing.is_reference,
     )
     return dict(zip(EXPORT_COLUMNS, values, strict=True))
-
-
-def data_frame(rows: Iterable[dict[str, Any]]) -> Any:
-    """Return rows as a DataFrame. Raises MissingExtra without pandas."""
-    try:
-        import pandas
-    except ImportError as error:
-        raise MissingExtra.named("to_pandas", "pandas") from error
-    return pandas.DataFrame(list(rows), columns=list(EXPORT_COLUMNS))
 
 
 def operations(snapshot: Snapshot, collection: CollectionRow, limit: int) -> list[Operation]:

@@ -9,7 +9,7 @@ from lookalike.catalog.idempotency import Replayed, idempotent
 from lookalike.catalog.reader import fields_of
 from lookalike.catalog.taxonomies import rule_of, with_policy_of
 from lookalike.catalog.vocabulary import Labels, LabelSet
-from lookalike.content.frames import frame_rows, is_frame
+from lookalike.content.frames import Frame, frame_rows, is_frame, labels_in
 from lookalike.content.sources import items, json_values
 from lookalike.decisions.operations import LabelStatement
 from lookalike.errors import BadInput, NotFound
@@ -23,6 +23,7 @@ from lookalike.library.collection.items import (
     add_vectors,
     extract_free,
     extract_to_the_end,
+    given_vectors,
     register,
 )
 from lookalike.library.collection.label_tree import LabelTreeVerbs
@@ -65,8 +66,9 @@ class Collection(
         """Add items: extract them and decide their labels. Items that exist already do not change.
 
         `source` is a folder, a file, a URL, bytes, a picture, an array, a row, a DataFrame or a
-        list of these. `vectors` (n, d) adds vectors instead, to a `passthrough` collection. `ids`
-        become the documents' ids; `metadata` is one mapping for all items, or one for each. `copy`
+        list of these. `vectors` (n, d) adds vectors instead, to a `passthrough` collection; of a
+        DataFrame, or another table, it names the column of vectors. `ids` become the documents'
+        ids; `metadata` is one mapping for all items, or one for each. `copy`
         stores the bytes instead of a link to them. It calls `progress(done, total)` after each
         object, and waits for objects that other processes extract: all are there when it returns.
         If interrupted, the same call resumes. `engine` selects what extracts, as in `extract`.
@@ -74,11 +76,9 @@ class Collection(
         Raises BadInput for an empty source; an object that cannot be extracted fails alone.
         """
         tally = Tally()
-        if vectors is not None:
-            add_vectors(self._runtime, self._row, vectors, ids, metadata, tally, progress)
+        if given := given_vectors(source, vectors, ids, metadata):
+            add_vectors(self._runtime, self._row, *given, tally, progress)
         else:
-            if source is None:
-                raise BadInput("nothing to add: give a source, or vectors=…")
             stream = items(source, ids=ids, metadata=metadata)
             register(self._runtime, self._row, stream, tally, copy=copy)
             with engine_at(engine, address) as chosen:
@@ -111,11 +111,11 @@ class Collection(
 
     # --- label ----------------------------------------------------------------------------------
 
-    @verb("label")
+    @verb("label", client=False)
     @idempotent
     def label(
         self,
-        labels: Mapping[str, str | None],
+        labels: Mapping[str, str | None] | Frame,
         *,
         field: str | None = None,
         asked: bool = False,
@@ -125,6 +125,9 @@ class Collection(
         revisions: Mapping[str, int] | None = None,
     ) -> Changed:
         """Label documents, as a person: id → label. None removes the person's label or answer.
+
+        A table with the columns `id` and `label` labels the documents of the rows that have a
+        label: a DataFrame of pandas or polars, a table of Arrow, a `datasets.Dataset`.
 
         The same transaction decides all documents that this affects; the result counts them. A
         repeated call with the same `op_id` changes nothing. `revisions` gives the revision at which
@@ -136,7 +139,8 @@ class Collection(
         outside a closed set, unless `new_labels` adds it.
         """
         checked = {
-            id: None if label is None else check_label(label) for id, label in labels.items()
+            id: None if label is None else check_label(label)
+            for id, label in labels_in(labels).items()
         }
         arguments = (checked, *([True] if new_labels else []))
         with self._operate("label", actor, op_id, field, *arguments) as running:

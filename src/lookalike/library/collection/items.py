@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from lookalike.catalog.objects import Draft, held_in, waits_in
 from lookalike.catalog.resources import CollectionRow
 from lookalike.catalog.spaces import is_still_current
-from lookalike.content.sources import json_values
+from lookalike.content.frames import VECTOR, VectorRows, column_names, is_frame, vectors_in
+from lookalike.content.sources import CONTENT_KEYS, json_values
 from lookalike.errors import BadInput
 from lookalike.ingest.documents import Target
 from lookalike.ingest.executors import Engine
@@ -76,6 +77,43 @@ def add_vectors(
     )
 
 
+def given_vectors(
+    source: Any, vectors: Any, ids: Any, metadata: Any
+) -> tuple[Any, Any, Any] | None:
+    """Return the vectors, ids and metadata that the arguments of `add` give, None for a source.
+
+    A table gives vectors if `vectors` names a column of it, or if it has a column `vector` and
+    none with content. Raises BadInput where there is nothing to add, or two things.
+    """
+    if source is None and vectors is None:
+        raise BadInput("nothing to add: give a source, or vectors=…")
+    if is_frame(source):
+        names = set(column_names(source))
+        if vectors is None and VECTOR in names and not names & set(CONTENT_KEYS):
+            vectors = VECTOR
+        if isinstance(vectors, str):
+            return _table_vectors(vectors_in(source, vectors), ids, metadata)
+    if isinstance(vectors, str):
+        raise BadInput(f"vectors={vectors!r} names a column: give the DataFrame that has it, too")
+    if vectors is not None and source is not None:
+        raise BadInput("give either a source or vectors=…; metadata=… describes vectors")
+    return None if vectors is None else (vectors, ids, metadata)
+
+
+def _table_vectors(found: VectorRows, ids: Any, metadata: Any) -> tuple[Any, Any, Any]:
+    rows: Any = found.metadata
+    if metadata is not None:
+        more = [metadata] * len(rows) if isinstance(metadata, Mapping) else list(metadata)
+        _check_length(more, rows)
+        rows = [{**row, **given} for row, given in zip(rows, more, strict=True)]
+    return found.vectors, found.ids if ids is None else ids, rows
+
+
+def _check_length(metadata: Any, vectors: Any) -> None:
+    if len(metadata) != len(vectors):
+        raise BadInput(f"there are {len(metadata)} metadata rows for {len(vectors)} vectors")
+
+
 def checked_vectors(
     vectors: Any, ids: Any, metadata: Any
 ) -> tuple[NDArray[Any], list[tuple[str, dict[str, Any]]]]:
@@ -88,8 +126,7 @@ def checked_vectors(
     names = vector_ids(array, ids)
     if isinstance(metadata, Mapping) or metadata is None:
         metadata = [metadata or {}] * len(array)
-    if len(metadata) != len(array):
-        raise BadInput(f"there are {len(metadata)} metadata rows for {len(array)} vectors")
+    _check_length(metadata, array)
     return array, [(id, json_values(row)) for id, row in zip(names, metadata, strict=True)]
 
 

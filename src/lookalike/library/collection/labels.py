@@ -14,7 +14,7 @@ from sqlalchemy import select
 from lookalike.catalog.label_names import resolved_label
 from lookalike.catalog.reader import FieldRow, label_states, rejections, suspects_of
 from lookalike.catalog.vocabulary import Vocabulary, check_in_use
-from lookalike.content.sources import is_missing
+from lookalike.content.frames import is_missing
 from lookalike.decisions.ledger.last_answers import LatestAnswer, latest_answers
 from lookalike.decisions.operations import LabelStatement
 from lookalike.errors import BadInput, Stale

@@ -7,11 +7,14 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import numpy as np
 from sqlalchemy import Select
 
 from lookalike.catalog.embedding_map import Map
-from lookalike.catalog.reader import FieldRow, Reader
+from lookalike.catalog.fields import space_in_force
+from lookalike.catalog.reader import FieldRow, Reader, document_query
 from lookalike.classifier.scores.zero_shot import Names
+from lookalike.content import frames
 from lookalike.decisions.queue import ReviewItem, ask, ask_check
 from lookalike.errors import BadInput, LookalikeError
 from lookalike.library.collection import embedding_map, explanations, suggestions
@@ -110,14 +113,51 @@ class DocumentVerbs(CollectionBase):
     def rows(self, *, field: str | None = None) -> Iterator[dict[str, Any]]:
         """Yield the rows that `export` writes, one mapping per document."""
         with self._runtime.store.read() as snapshot:
-            chosen = self._field(snapshot, field).name
-        for document in self.documents(field=field):
-            yield reports.export_row(document, chosen)
+            yield from self._rows_in(snapshot, field)
 
     @verb("read", route=False)
-    def to_pandas(self, *, field: str | None = None) -> Any:
-        """Return the exported rows as a DataFrame. Raises MissingExtra without pandas."""
-        return reports.data_frame(self.rows(field=field))
+    def to_pandas(self, *, field: str | None = None, vectors: bool = False) -> Any:
+        """Return the exported rows as a DataFrame of pandas.
+
+        With `vectors` the column `vector` has the vector of each document, float32 (d,), of unit
+        length. Raises MissingExtra without pandas.
+        """
+        return frames.pandas_frame(*self._exported(field, vectors))
+
+    @verb("read", route=False)
+    def to_polars(self, *, field: str | None = None, vectors: bool = False) -> Any:
+        """Return the exported rows as a DataFrame of polars; `vectors` as in `to_pandas`.
+
+        Raises MissingExtra without polars.
+        """
+        return frames.polars_frame(*self._exported(field, vectors))
+
+    @verb("read", route=False)
+    def to_arrow(self, *, field: str | None = None, vectors: bool = False) -> Any:
+        """Return the exported rows as a table of Arrow; `vectors` as in `to_pandas`.
+
+        Raises MissingExtra without pyarrow.
+        """
+        return frames.arrow_table(*self._exported(field, vectors))
+
+    def _rows_in(self, snapshot: Snapshot, field: str | None) -> Iterator[dict[str, Any]]:
+        fields = self._fields_first(snapshot, field)
+        query = _ordered(document_query(self._row.pk, fields[0].pk), "added", None)
+        for document in Reader(snapshot, self._runtime.book, fields).documents(self.name, query):
+            yield reports.export_row(document, fields[0].name)
+
+    def _exported(self, field: str | None, vectors: bool) -> tuple[Any, Any, Any]:
+        """Return the exported rows, their columns, and the vectors, float32 (n, d), if wanted."""
+        with self._runtime.store.read() as snapshot:
+            rows = list(self._rows_in(snapshot, field))
+            if not vectors:
+                return rows, reports.EXPORT_COLUMNS, None
+            space = space_in_force(snapshot, self._row.pk)
+            if space is None:
+                return rows, reports.EXPORT_COLUMNS, np.empty((0, 1), np.float32)
+            pks = self._pks(snapshot, [row["id"] for row in rows])
+            found = snapshot.vectors(space, np.array([pks[row["id"]] for row in rows], np.int64))
+            return rows, reports.EXPORT_COLUMNS, found.astype(np.float32)
 
 
 def _ordered(query: Select[Any], order_by: str, limit: int | None) -> Select[Any]:

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
+from lookalike.content import frames
+from lookalike.content.frames import Frame, frame_rows, is_frame, labels_in
 from lookalike.content.sources import items, json_values
 from lookalike.errors import BadInput, BadSetting, NotFound
 from lookalike.library.remote.calls import arguments, as_declared
@@ -56,11 +58,24 @@ class RemoteDocuments(SharedVerbs):
         for document in self.documents(field=field):
             yield export_row(document, document.field)
 
-    def to_pandas(self, *, field: str | None = None) -> Any:
-        """Return the exported rows as a DataFrame. Raises MissingExtra without pandas."""
-        from lookalike.quality.reports import data_frame
+    def to_pandas(self, *, field: str | None = None, vectors: bool = False) -> Any:
+        """Return the exported rows as a DataFrame of pandas. Raises MissingExtra without it."""
+        return frames.pandas_frame(*self._exported(field, vectors))
 
-        return data_frame(self.rows(field=field))
+    def to_polars(self, *, field: str | None = None, vectors: bool = False) -> Any:
+        """Return the exported rows as a DataFrame of polars. Raises MissingExtra without it."""
+        return frames.polars_frame(*self._exported(field, vectors))
+
+    def to_arrow(self, *, field: str | None = None, vectors: bool = False) -> Any:
+        """Return the exported rows as a table of Arrow. Raises MissingExtra without pyarrow."""
+        return frames.arrow_table(*self._exported(field, vectors))
+
+    def _exported(self, field: str | None, vectors: bool) -> tuple[Any, Any, None]:
+        from lookalike.quality.reports import EXPORT_COLUMNS
+
+        if vectors:
+            raise BadInput("a server does not send vectors: leave out vectors=True")
+        return self.rows(field=field), EXPORT_COLUMNS, None
 
     def _pages(self, asked: Mapping[str, Any]) -> Iterator[Document]:
         limit = asked.get("limit")
@@ -111,13 +126,12 @@ class RemoteCollection(RemoteDocuments, CollectionVerbs):
         then count as unchanged.
         """
         from lookalike.ingest.items import Tally
+        from lookalike.library.collection.items import given_vectors
 
         self._refuse_engine(engine, address)
         tally, sender = Tally(), Sender(self._connection, self.name)
-        if vectors is not None:
-            sender.add_vectors(vectors, ids, metadata, tally, progress)
-        elif source is None:
-            raise BadInput("nothing to add: give a source, or vectors=…")
+        if given := given_vectors(source, vectors, ids, metadata):
+            sender.add_vectors(*given, tally, progress)
         else:
             stream = items(source, ids=ids, metadata=metadata)
             sender.add(stream, tally, copy=copy, progress=progress)
@@ -138,6 +152,15 @@ class RemoteCollection(RemoteDocuments, CollectionVerbs):
         self._refuse_engine(engine, address)
         Sender(self._connection, self.name).wait(progress)
 
+    @as_declared(CollectionVerbs.label)
+    def label(self, labels: Mapping[str, str | None] | Frame, **asked: Any) -> Changed:
+        """Label documents, as a person: id → label, or a table with the columns `id`, `label`.
+
+        The arguments are those of `Collection.label`.
+        """
+        given = arguments(CollectionVerbs.label, self, labels_in(labels), **asked)
+        return self._ask("label", Changed, given)
+
     @as_declared(CollectionVerbs.amend)
     def amend(self, changes: Mapping[str, Mapping[str, Any]], **asked: Any) -> Changed:
         """Change metadata of documents, by id; a label field takes a person's label."""
@@ -147,7 +170,8 @@ class RemoteCollection(RemoteDocuments, CollectionVerbs):
     @as_declared(CollectionVerbs.import_labels)
     def import_labels(self, rows: Iterable[Mapping[str, Any]], **asked: Any) -> Changed:
         """Import labels from rows that name documents by `id`, `sha256` or `file_name`."""
-        given = arguments(CollectionVerbs.import_labels, self, map(json_values, rows), **asked)
+        listed = frame_rows(rows) if is_frame(rows) else rows
+        given = arguments(CollectionVerbs.import_labels, self, map(json_values, listed), **asked)
         return self._ask("import_labels", Changed, given)
 
     @as_declared(CollectionVerbs.run)

@@ -19,6 +19,7 @@ from lookalike.model import ANY, Added, Changed, Document, Event, Operation, Opi
 if TYPE_CHECKING:
     from lookalike.catalog.embedding_map import Map
     from lookalike.catalog.vocabulary import Labels
+    from lookalike.content.frames import Frame
     from lookalike.decisions.as_of import At
     from lookalike.labels import LabelTree
     from lookalike.library.collection.explanations import Why
@@ -93,8 +94,16 @@ class SharedVerbs(Caller):
         """Yield the rows that `export` writes, one mapping per document."""
 
     @abstractmethod
-    def to_pandas(self, *, field: str | None=None) -> Any:
-        """Return the exported rows as a DataFrame. Raises MissingExtra without pandas."""
+    def to_pandas(self, *, field: str | None=None, vectors: bool=False) -> Any:
+        """Return the exported rows as a DataFrame of pandas."""
+
+    @abstractmethod
+    def to_polars(self, *, field: str | None=None, vectors: bool=False) -> Any:
+        """Return the exported rows as a DataFrame of polars; `vectors` as in `to_pandas`."""
+
+    @abstractmethod
+    def to_arrow(self, *, field: str | None=None, vectors: bool=False) -> Any:
+        """Return the exported rows as a table of Arrow; `vectors` as in `to_pandas`."""
 
     @property
     @sent("fields")
@@ -122,19 +131,9 @@ class CollectionVerbs(SharedVerbs):
     def extract(self, *, progress: Progress=quiet, engine: str='threads', address: str | None=None) -> None:
         """Extract the objects that wait in this collection, also those an interrupted run left."""
 
-    @sent("label")
-    def label(self, labels: Mapping[str, str | None], *, field: str | None=None, asked: bool=False, new_labels: bool=False, actor: str='', op_id: str='', revisions: Mapping[str, int] | None=None) -> Changed:
-        """Label documents, as a person: id → label. None removes the person's label or answer.
-
-        The same transaction decides all documents that this affects; the result counts them. A
-        repeated call with the same `op_id` changes nothing. `revisions` gives the revision at which
-        the caller saw a document, by id: raises Stale if another person answered differently since
-        then; automatic decisions since then do not matter. `asked` marks answers to questions of
-        the queue: these labels become references, but calibration uses them only as part of a
-        complete check, because the queue does not sample at random. An alias means its label;
-        `renamed` in the result shows which. Raises BadInput for a retired label, and for a label
-        outside a closed set, unless `new_labels` adds it.
-        """
+    @abstractmethod
+    def label(self, labels: Mapping[str, str | None] | Frame, *, field: str | None=None, asked: bool=False, new_labels: bool=False, actor: str='', op_id: str='', revisions: Mapping[str, int] | None=None) -> Changed:
+        """Label documents, as a person: id → label. None removes the person's label or answer."""
 
     @abstractmethod
     def amend(self, changes: Mapping[str, Mapping[str, Any]], *, actor: str='', op_id: str='', revisions: Mapping[str, int] | None=None) -> Changed:

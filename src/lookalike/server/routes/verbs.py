@@ -16,6 +16,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from fastapi import APIRouter
 from pydantic import Field, create_model
+from typing_extensions import is_protocol
 
 from lookalike.catalog.resources import Kind, find, make
 from lookalike.decisions.as_of import At
@@ -175,6 +176,7 @@ def _json_type(hint: Any) -> Any:
     if origin in (Iterable, Iterator, Sequence):
         return list[inner]  # type: ignore[valid-type]
     if origin in (Union, UnionType):
+        inner = tuple(one for one in inner if not is_protocol(one))  # a table is sent as its rows
         return Union[inner]  # noqa: UP007 made at run time
     if origin is tuple or (isinstance(hint, type) and issubclass(hint, Enum)):
         return Annotated[hint, Field(strict=False)]  # JSON has lists and texts instead

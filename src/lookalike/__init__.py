@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lookalike.extractors.hookspecs import hookimpl
     from lookalike.library.collection.collection import Collection
     from lookalike.library.library import Library, open
+    from lookalike.library.progress import progress_bar
     from lookalike.library.remote.client import RemoteLibrary, connect
     from lookalike.library.remote.collection import RemoteCollection
 
@@ -36,6 +37,7 @@ __all__ = [
     "connect",
     "hookimpl",
     "open",
+    "progress_bar",
 ]
 
 # Settings that libraries read when they are loaded; values of the environment have precedence.
@@ -59,6 +61,7 @@ _HOMES = {
     "connect": "lookalike.library.remote.client",
     "hookimpl": "lookalike.extractors.hookspecs",
     "open": "lookalike.library.library",
+    "progress_bar": "lookalike.library.progress",
 }
 
 _MOVED = {

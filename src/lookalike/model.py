@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from importlib import import_module
 from typing import Any
 
 ANY: Any = object()
@@ -27,6 +28,19 @@ Progress = Callable[[int, int], None]
 
 def quiet(_done: int, _total: int) -> None:
     """Show no progress."""
+
+
+class Displayed:
+    """Base class of what a notebook shows as HTML."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        notebook: Any = import_module(
+            "lookalike.library.collection.notebook"
+        )  # only where one asks for it
+        html: str = notebook.html(self)
+        return html
 
 
 class Origin(StrEnum):
@@ -241,7 +255,7 @@ class Suggestion:
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class Document(Displayed):
     """The item that gets labels, one `Standing` for each label field.
 
     `label`, `confidence` and the other properties are those of the collection's first label field.
@@ -344,7 +358,7 @@ class Opinion:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class Question(Displayed):
     """One question of the review queue, about a document or a group of similar ones, seed first.
 
     With a `suggestion` the question is whether all of them have that label, without one what they

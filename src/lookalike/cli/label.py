@@ -19,10 +19,10 @@ from lookalike.cli.session import (
     field_option,
     label_names,
     label_set_options,
-    progress_bar,
     with_session,
 )
 from lookalike.errors import BadInput
+from lookalike.library.progress import progress_bar
 from lookalike.model import Origin
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -121,19 +120,6 @@ def with_session(command: Command) -> Command:
     shared.__doc__ = command.__doc__
     vars(shared)["__click_params__"] += vars(command).get("__click_params__", [])
     return shared
-
-
-@contextmanager
-def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a progress bar with the time left, only on a terminal."""
-    hidden = not sys.stderr.isatty()
-    with click.progressbar(length=0, label=what, file=sys.stderr, hidden=hidden) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.length = total
-            bar.update(done - bar.pos)
-
-        yield show
 
 
 def _json_value(value: Any) -> Any:

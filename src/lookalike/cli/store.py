@@ -20,8 +20,9 @@ from lookalike.cli.output import (
     show_migrated,
     show_migration,
 )
-from lookalike.cli.session import Session, field_option, progress_bar, with_session
+from lookalike.cli.session import Session, field_option, with_session
 from lookalike.errors import BadInput, NotAStore
+from lookalike.library.progress import progress_bar
 
 if TYPE_CHECKING:
     from lookalike.library.library import Library

@@ -26,10 +26,10 @@ from lookalike.cli.session import (
     collection_argument,
     engine_options,
     field_option,
-    progress_bar,
     with_session,
 )
 from lookalike.errors import BadInput, NotFound
+from lookalike.library.progress import progress_bar
 
 if TYPE_CHECKING:
     from lookalike.library.collection.collection import Collection

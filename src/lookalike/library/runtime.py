@@ -16,14 +16,18 @@ from lookalike.catalog.objects import waiting_dimension
 from lookalike.catalog.reader import fields_of
 from lookalike.catalog.references import ReferenceBook
 from lookalike.catalog.resources import CollectionRow, check_there, collection_row
+from lookalike.content import open_sources
 from lookalike.content.blobs import Blobs, Thumbnails
+from lookalike.content.boxes import can_show, view_of
 from lookalike.decisions.label_vectors import NameReader
 from lookalike.decisions.operations import Operations
-from lookalike.errors import BadInput, Conflict
-from lookalike.extractors.base import Extractor
+from lookalike.errors import BadContent, BadInput, Conflict, NotFound
+from lookalike.extractors.base import Content, Extractor
+from lookalike.extractors.previews import render
 from lookalike.extractors.registry import build_extractor
 from lookalike.ingest.documents import Target
 from lookalike.ingest.extraction import Extraction
+from lookalike.model import Blob
 from lookalike.settings import Settings
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Txn, is_current_space, space_columns
@@ -52,6 +56,7 @@ class Runtime:
         self.label_names = NameReader()
         self._extractors: OncePerKey[tuple[str, str], Extractor] = OncePerKey()
         self._check: Callable[[str], None] | None = None
+        open_sources.register(self)
 
     def for_actor(self, actor: str) -> Runtime:
         """Return the same runtime with another actor, who is recorded with operations."""
@@ -77,8 +82,46 @@ class Runtime:
 
         Any later call raises StoreClosed.
         """
+        open_sources.unregister(self)
         self.operations.deciders.close()
         self.store.close()
+
+    def thumbnail(self, blob: Blob, view: str = "") -> bytes:
+        """Return the thumbnail of a view of a blob, JPEG; make it if there is none yet.
+
+        Raises NotFound for content that has none, such as text; BadContent, BadInput for a view.
+        """
+        data = self.thumbnails.read(blob.sha256, view)
+        if data is None:
+            if not can_show(blob.media_type):
+                raise NotFound(f"a blob of type {blob.media_type} has no thumbnail")
+            pixels = self.settings.max_pixels
+            content = Content(self.blobs.read(blob), blob.media_type, max_pixels=pixels)
+            self.thumbnails.keep(blob.sha256, render(content, view), view)
+            data = self.thumbnails.read(blob.sha256, view)
+        if data is None:
+            raise BadContent("the image cannot be made into a thumbnail; get the blob itself")
+        return data
+
+    def text(self, blob: Blob) -> str:
+        """Return the text of a blob. Raises BadContent."""
+        return self.blobs.read(blob).decode("utf-8", "replace")
+
+    def content_of(self, document_id: str) -> tuple[Blob, str] | None:
+        """Return the blob and view of the only document with an id, in all collections."""
+        document, object_ = schema.document, schema.object_
+        query = (
+            select(document.c.sha256, document.c.attributes, object_.c.blobs)
+            .join(object_, object_.c.pk == document.c.object_pk)
+            .where(document.c.id == document_id)
+        )
+        with self.store.read() as snapshot:
+            rows = snapshot.rows(query)
+        if len(rows) != 1:
+            return None
+        digest = rows[0].sha256.hex()
+        blob = next((Blob(**one) for one in rows[0].blobs if one["sha256"] == digest), None)
+        return None if blob is None else (blob, view_of(rows[0].attributes))
 
     def extraction(self) -> Extraction:
         """Return the extraction of objects with the current settings."""

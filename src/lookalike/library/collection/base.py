@@ -15,13 +15,13 @@ from lookalike.decisions.operations import Running
 from lookalike.errors import Conflict, NotFound
 from lookalike.library.runtime import Runtime
 from lookalike.library.verb import verb
-from lookalike.model import Document, Origin, Reason
+from lookalike.model import Displayed, Document, Origin, Reason
 from lookalike.quality import reports
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, one_of
 
 
-class CollectionBase:
+class CollectionBase(Displayed):
     """Base class of each group of verbs: an open store and the row of one collection."""
 
     def __init__(self, runtime: Runtime, row: CollectionRow) -> None:

@@ -28,7 +28,7 @@ from lookalike.ingest.documents import Target
 from lookalike.ingest.executors import chosen_inputs
 from lookalike.labels import is_within
 from lookalike.library.runtime import Runtime
-from lookalike.model import Blob, Document, EventKind, Match, Origin, Standing
+from lookalike.model import Blob, Displayed, Document, EventKind, Match, Origin, Standing
 from lookalike.stores import schema
 from lookalike.stores.base import Snapshot, Store
 
@@ -198,7 +198,7 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True)
-class Why:
+class Why(Displayed):
     """The explanation of one document's label, or of why it has none.
 
     `witnesses` are the most similar references; `causes` are the references with the most evidence

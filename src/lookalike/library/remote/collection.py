@@ -17,7 +17,7 @@ from lookalike.library.remote.connection import Connection, place
 from lookalike.library.remote.upload import Sender, content, described, encoded
 from lookalike.library.remote.verbs import CollectionVerbs, PastVerbs, SharedVerbs
 from lookalike.library.verb import PAGE
-from lookalike.model import Added, Changed, Document, Progress, Suggestion, quiet
+from lookalike.model import Added, Changed, Displayed, Document, Progress, Suggestion, quiet
 
 if TYPE_CHECKING:
     from lookalike.catalog.embedding_map import Map
@@ -28,7 +28,7 @@ _MAKING = 202
 _PAUSE_S = 0.5
 
 
-class RemoteDocuments(SharedVerbs):
+class RemoteDocuments(SharedVerbs, Displayed):
     """Read the documents of a collection on a server, now or as of an earlier point."""
 
     def __init__(self, connection: Connection, name: str) -> None:

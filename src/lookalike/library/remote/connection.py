@@ -11,14 +11,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, TypeVar, cast
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx2
 from pydantic import TypeAdapter, ValidationError
 from ulid import ULID
 
 from lookalike import errors
+from lookalike.content import open_sources
 from lookalike.errors import BadInput, BadSetting, LookalikeError, NotFound, Unreachable
+from lookalike.model import Blob
 
 _AGAIN = frozenset({429, 502, 503, 504})
 _ANSWER_S = 600.0
@@ -50,9 +52,11 @@ class Connection:
             base_url=self.url, headers=headers, timeout=timeout, verify=tls
         )
         self._patience_s = patience_s
+        open_sources.register(self)
 
     def close(self) -> None:
         """Close the connection."""
+        open_sources.unregister(self)
         self._client.close()
 
     def greet(self) -> None:
@@ -98,6 +102,20 @@ class Connection:
         if not answer.is_success:
             raise _error(answer)
         return answer
+
+    def thumbnail(self, blob: Blob, view: str = "") -> bytes:
+        """Return the thumbnail of a view of a blob, JPEG, from the server that named its URL."""
+        path, query = _blob_path(blob)
+        return self.get(f"{path}/thumbnail?{query}&view={quote(view)}").content
+
+    def text(self, blob: Blob) -> str:
+        """Return the text of a blob, from the server that named its URL."""
+        path, query = _blob_path(blob)
+        return self.get(f"{path}?{query}").content.decode("utf-8", "replace")
+
+    def content_of(self, _document_id: str) -> tuple[Blob, str] | None:
+        """Return None: a server names blobs with their documents only."""
+        return None
 
     def send(self, path: str, data: bytes) -> None:
         """Send a file to an address that the server gave for it."""
@@ -190,6 +208,14 @@ def _read(reply: type[T], answer: httpx2.Response) -> T:
             f"({error.error_count()} differences); install the version of the server"
         ) from error
     return value
+
+
+def _blob_path(blob: Blob) -> tuple[str, str]:
+    """Return the path and query of a blob on a server. Raises NotFound for another address."""
+    url = urlsplit(blob.uri)
+    if not url.path.startswith("/v1/blobs/"):
+        raise NotFound(f"{blob.uri[:80]!r} is not on a server")
+    return url.path, url.query
 
 
 @cache

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lookalike.model import Displayed
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -32,7 +34,7 @@ class Depth:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class Report(Displayed):
     """The state of one label field.
 
     `labelled` counts documents by origin, `per_label` by label and origin, `nulls` by reason.

@@ -17,11 +17,9 @@ from sqlalchemy import bindparam, select, update
 from ulid import ULID
 
 from lookalike.catalog.resources import Kind, named, resource
-from lookalike.content.boxes import can_show, view_of
+from lookalike.content.boxes import view_of
 from lookalike.content.pictures import sniff
-from lookalike.errors import BadContent, BadInput, Conflict, NotFound
-from lookalike.extractors.base import Content
-from lookalike.extractors.previews import render
+from lookalike.errors import BadInput, Conflict, NotFound
 from lookalike.library.bucket import Bucket, NewBlob, NewObject
 from lookalike.library.forget import unheld
 from lookalike.model import Blob
@@ -106,19 +104,10 @@ def get_thumbnail(
     _, blob = _find_blob(here, sha256, bucket, object)
     if _is_current(if_none_match, sha256):
         return _unchanged(sha256)
-    thumbnails = here.runtime.thumbnails
-    data = thumbnails.read(sha256, view)
-    if data is None:
-        if not can_show(blob.media_type):
-            raise NotFound(f"a blob of type {blob.media_type} has no thumbnail")
-        if view and view not in _views(here, sha256):
-            raise NotFound(f"no document has the view {view!r}; take it from a thumbnail_url")
-        pixels = here.runtime.settings.max_pixels
-        content = Content(here.runtime.blobs.read(blob), blob.media_type, max_pixels=pixels)
-        thumbnails.keep(sha256, render(content, view), view)
-        data = thumbnails.read(sha256, view)
-    if data is None:
-        raise BadContent("the image cannot be made into a thumbnail; get the blob itself")
+    is_made = here.runtime.thumbnails.path(sha256, view).exists()
+    if view and not is_made and view not in _views(here, sha256):
+        raise NotFound(f"no document has the view {view!r}; take it from a thumbnail_url")
+    data = here.runtime.thumbnail(blob, view)
     headers = {"cache-control": _FOREVER, "etag": f'"{sha256}"'}
     return Response(data, media_type="image/jpeg", headers=headers)
 

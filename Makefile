@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 HUB_VENV ?= .venv-hub
+LABEL_STUDIO_VENV ?= .venv-label-studio
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 UV := $(BIN)/uv pip install --quiet --native-tls --python $(BIN)/python --compile-bytecode
@@ -13,7 +14,7 @@ PIN := $(BIN)/uv pip compile --quiet --native-tls --universal --generate-hashes 
 NODE_STAMP := $(if $(shell command -v npm),node_modules/page.stamp)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test pytest test-hub lint style types format client docs pictures bench bench-quality pin
+.PHONY: help demo test pytest test-hub test-clients lint style types format client docs pictures bench bench-quality pin
 
 help: ## Show the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -56,6 +57,15 @@ test-hub: ## Test the extras on torch, in an environment of their own (about 6 G
 		--editable '.[open-clip,sentence-transformers,timm,video]'
 	$(HUB_VENV)/bin/python -m pytest tests/hub
 
+test-clients: $(VENV)/test.stamp $(LABEL_STUDIO_VENV)/run.stamp ## Test with a real Label Studio, in an environment of its own
+	LABEL_STUDIO_VENV=$(LABEL_STUDIO_VENV) OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest tests/clients
+
+$(LABEL_STUDIO_VENV)/run.stamp: constraints/label-studio.txt $(VENV)/test.stamp
+	$(PYTHON) -m venv $(LABEL_STUDIO_VENV)
+	$(BIN)/uv pip install --quiet --native-tls --python $(LABEL_STUDIO_VENV)/bin/python \
+		--require-hashes --requirement $<
+	@touch $@
+
 lint: style types ## Check style and types
 
 style: $(VENV)/test.stamp
@@ -92,3 +102,4 @@ pin: $(VENV)/test.stamp ## Take the newest versions
 	$(PIN) pyproject.toml --extra test --extra docs --constraint constraints/run.txt \
 		--output-file constraints/test.txt
 	echo uv | $(PIN) - --output-file constraints/uv.txt
+	echo label-studio | $(PIN) - --output-file constraints/label-studio.txt

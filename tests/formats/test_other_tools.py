@@ -147,7 +147,12 @@ JSON_MIN = [
         "updated_at": "2026-01-02",
         "lead_time": 2.5,
     }
-    for id, kind in ((1, "Cat"), (2, {"choices": ["Cat", "Dog"]}), (3, {"taxonomy": [["A", "B"]]}))
+    for id, kind in (
+        (1, "Cat"),
+        (2, {"choices": ["Cat", "Dog"]}),
+        (3, {"taxonomy": [["A", "B"]]}),
+        (4, [{"taxonomy": [["A", "C"]]}]),  # as version 1.23.2 writes it
+    )
 ]
 
 
@@ -157,8 +162,8 @@ def test_json_min_is_read(tmp_path: Path) -> None:
     found, refused = read("label-studio", path)
 
     assert recognised(path).name == "label-studio"
-    assert [one.file_name for one in found] == ["1.png", "3.png"]
-    assert labels(found) == ["Cat", "A > B"]
+    assert [one.file_name for one in found] == ["1.png", "3.png", "4.png"]
+    assert labels(found) == ["Cat", "A > B", "A > C"]
     assert "min.json task 2 kind" in refused
 
 

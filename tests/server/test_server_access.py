@@ -19,6 +19,7 @@ from serving import Served
 
 BALLOONS = pictures(BALLOON)
 COLLECTION, DOCUMENT = "/v1/collections/{collection}", "/v1/collections/{collection}/documents"
+STUDIO = "/v1/label-studio/{collection}"
 TRIED = (COLLECTION, "/v1/taxonomies/{taxonomy}")
 _TRIED_AS = ("answers", "draw", "drop")
 READ = {
@@ -55,6 +56,8 @@ READ = {
     *("POST /v1/buckets/{bucket}/objects/aggregate", "POST /v1/taxonomies/execute/{taxonomy}"),
     f"GET {COLLECTION}/features",
     *(f"GET {COLLECTION}/map", f"POST {COLLECTION}/map/documents"),
+    *(f"POST {STUDIO}/{one}" for one in ("setup", "predict")),
+    f"GET {STUDIO}/health",
     *("GET /v1/tasks/{task}", "POST /v1/tasks/list", "GET /v1/changes", "GET /v1/events"),
 }
 LABEL = {
@@ -70,6 +73,7 @@ LABEL = {
     *(f"POST {COLLECTION}/versions", f"POST {COLLECTION}/versions/{{version}}/retire"),
     *(f"POST {place}/trials" for place in TRIED),
     *(f"POST {place}/trials/{{trial}}/{one}" for place in TRIED for one in _TRIED_AS),
+    *(f"POST {STUDIO}/{one}" for one in ("webhook", "train")),
     *(f"POST {DOCUMENT}/batch", f"POST {COLLECTION}/labels", f"POST {COLLECTION}/promotions"),
     *(f"POST {COLLECTION}/rejections", f"POST {COLLECTION}/rejections/new-kind"),
     *(f"POST {COLLECTION}/rejections/cannot-tell", "POST /v1/operations/{operation}/undo"),

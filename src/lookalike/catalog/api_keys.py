@@ -206,7 +206,18 @@ def _token(authorization: str | None) -> str | None:
     if authorization is None:
         return None
     scheme, _, token = authorization.partition(" ")
+    if scheme.lower() == "basic":
+        return _password(token)
     return token.strip() if scheme.lower() == "bearer" and token.strip() else None
+
+
+def _password(token: str) -> str | None:
+    """Return the password of Basic authentication (RFC 7617), as Label Studio sends a key."""
+    try:
+        user_and_password = base64.b64decode(token, validate=True).decode()
+    except ValueError:
+        return None
+    return user_and_password.partition(":")[2] or None
 
 
 def _digest(secret: str) -> bytes:

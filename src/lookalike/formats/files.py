@@ -162,9 +162,17 @@ def _unreadable(path: Path, error: OSError) -> BadInput:
 
 
 def read_xml(path: Path) -> Element:
-    """Return the root of an XML file. Raises BadInput with the line for what is none.
+    """Return the root of an XML file. Raises BadInput with the line for what is none."""
+    try:
+        return parse_xml(path.read_bytes(), path.name)
+    except OSError as error:
+        raise BadInput(f"cannot read {str(path)!r}: {error.strerror or error}") from error
 
-    A file with a document type is refused: only there can entities be declared.
+
+def parse_xml(data: bytes, name: str) -> Element:
+    """Return the root of XML, which messages call `name`. Raises BadInput for what is none.
+
+    XML with a document type is refused: only there can entities be declared.
     """
     builder = TreeBuilder()
     parser = ParserCreate(namespace_separator=None)
@@ -175,15 +183,13 @@ def read_xml(path: Path) -> Element:
 
     def refuse(*_: object) -> None:
         raise BadInput(
-            f"{path.name} line {parser.CurrentLineNumber} has a document type (<!DOCTYPE …>), "
+            f"{name} line {parser.CurrentLineNumber} has a document type (<!DOCTYPE …>), "
             "which could hide entities; take that line out"
         )
 
     parser.StartDoctypeDeclHandler = refuse
     try:
-        parser.Parse(path.read_bytes(), True)
+        parser.Parse(data, True)
     except ExpatError as error:
-        raise BadInput(f"{path.name} is not XML: {error}") from error
-    except OSError as error:
-        raise BadInput(f"cannot read {str(path)!r}: {error.strerror or error}") from error
+        raise BadInput(f"{name} is not XML: {error}") from error
     return builder.close()

@@ -10,7 +10,8 @@ for what people said, and `predictions` for what the machine says; the extras ar
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from lookalike.formats.files import label_of, peek, read_json
 from lookalike.formats.finding import Finder
 from lookalike.formats.label_studio_tasks import (
     OURS,
+    address_in,
     box_of,
     content_named,
     mappings,
@@ -51,11 +53,42 @@ def read_label_studio(path: Path, images: Path | None = None) -> Dataset:
     """Return the tasks of an export. Raises BadInput for what is none, naming the place."""
     tasks = list(tasks_of_rows(_given(path)))
     refused: dict[str, str] = {}
-    reader = _Reader(path, Finder(path.parent, images), refused, _has_regions(tasks))
+    find = Finder(path.parent, images).find
+    reader = _Reader(path.name, find, refused, _has_regions(tasks))
     examples = iter([one for index, task in enumerate(tasks) for one in reader.read(index, task)])
     if not any(isinstance(task, dict) and content_named(_data(task)) for task in tasks):
         raise _no_export(path, next(iter(refused.values()), "there are no tasks"))
     return Dataset(examples, refused)
+
+
+def shown_in(task: Mapping[str, Any]) -> Example | None:
+    """Return what a task shows, without labels: a file by its name, or a text; None for neither."""
+    named = content_named(_data(task))
+    if named is None:
+        return None
+    ours = _ours(task.get("meta"))
+    name, text = named
+    return Example(
+        str(ours.get("file_name") or name),
+        id=str(ours.get("id") or ""),
+        sha256=str(ours.get("sha256") or ""),
+        text=text,
+        uri=address_in(_data(task)),
+        split=label_of(ours.get("split")),
+    )
+
+
+def read_annotation(
+    task: Mapping[str, Any], annotation: Mapping[str, Any]
+) -> tuple[Example | None, dict[str, str]]:
+    """Return what one annotation says about its task, and by its place why something is not taken.
+
+    The example is None where the annotation says nothing.
+    """
+    refused: dict[str, str] = {}
+    told = {**task, "annotations": [annotation], "predictions": []}
+    reader = _Reader("Label Studio", lambda _: None, refused, _has_regions([told]))
+    return next(reader.read(0, told), None), refused
 
 
 def _no_export(path: Path, reason: str) -> BadInput:
@@ -105,41 +138,36 @@ class _Reader:
     """Reads tasks one by one; why something is not taken goes to `refused`."""
 
     def __init__(
-        self, path: Path, finder: Finder, refused: dict[str, str], has_regions: bool
+        self,
+        place: str,
+        find: Callable[[str], Path | None],
+        refused: dict[str, str],
+        has_regions: bool,
     ) -> None:
-        self._path = path
-        self._finder = finder
+        self._place = place
+        self._find = find
         self._refused = refused
         self._has_regions = has_regions
 
     def read(self, index: int, task: Any) -> Iterator[Example]:
         """Yield the example of a task, or note why there is none."""
-        place = (
-            f"{self._path.name} task {task.get('id', index)}"
-            if isinstance(task, dict)
-            else (f"{self._path.name} task {index}")
-        )
-        named = content_named(_data(task)) if isinstance(task, dict) else None
-        if named is None:
+        number = task.get("id", index) if isinstance(task, dict) else index
+        place = f"{self._place} task {number}"
+        shown = shown_in(task) if isinstance(task, dict) else None
+        if shown is None:
             self._refused[place] = "its data name no picture and have no text"
             return
-        ours = _ours(task.get("meta"))
-        said = self._said(place, task, ours)
+        said = self._said(place, task, _ours(task.get("meta")))
         if said is None:
             return
-        labels, regions, size = said
-        name, text = named
-        name = str(ours.get("file_name") or name)
-        yield Example(
-            name,
-            regions,
-            *size,
+        labels, regions, (width, height) = said
+        yield replace(
+            shown,
+            regions=regions,
+            width=width,
+            height=height,
             labels=labels,
-            id=str(ours.get("id") or ""),
-            sha256=str(ours.get("sha256") or ""),
-            path=None if text is not None else self._finder.find(name),
-            text=text,
-            split=label_of(ours.get("split")),
+            path=None if shown.text is not None else self._find(shown.file_name),
         )
 
     def _said(

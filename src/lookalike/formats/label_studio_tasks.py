@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
-from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from lookalike.content.boxes import Box, around, from_corners, turned
 from lookalike.errors import BadContent, BadInput
@@ -24,12 +23,24 @@ from lookalike.formats.base import (
 from lookalike.formats.extras import extras_of, names_of, said_in
 from lookalike.formats.files import PICTURE_SUFFIXES, number, pixels, write_text
 from lookalike.formats.finding import UPLOADED
+from lookalike.formats.label_studio_config import (
+    CHOICES,
+    RECTANGLES,
+    TAXONOMY,
+    Control,
+    control_for,
+    known_labels,
+    write_config,
+)
 from lookalike.model import LABEL_SEPARATOR
 
 OURS = "lookalike"
 """The key in `meta` under which the extras are."""
 
 _MODEL = "lookalike"
+_WHOLE = (CHOICES, TAXONOMY)
+_RECTANGLES = Control(RECTANGLES, LABEL, "image")
+_ADDRESSES = ("http://", "https://", "s3://", "gs://", "data:")
 _META = frozenset(
     {"id", "annotation_id", "annotator", "created_at", "updated_at", "lead_time", "agreement"}
 )
@@ -46,10 +57,18 @@ def content_named(data: Mapping[str, Any]) -> tuple[str, str | None] | None:
     """Return the file name of what a task shows, and its text where it holds that."""
     texts = {key: one for key, one in data.items() if isinstance(one, str) and one.strip()}
     for key in texts:
+        if texts[key].startswith("data:"):
+            return "", None
         if _is_place(texts[key]):
             return _file_name(texts[key]) or texts[key], None
     shown = next((one for one in (*_SHOWN, *texts) if one in texts), None)
     return None if shown is None else ("", texts[shown])
+
+
+def address_in(data: Mapping[str, Any]) -> str:
+    """Return the address of what a task shows that others can read, "" where it has none."""
+    texts = (one for one in data.values() if isinstance(one, str))
+    return next((one for one in texts if one.startswith(_ADDRESSES)), "")
 
 
 def _is_place(text: str) -> bool:
@@ -135,9 +154,12 @@ def _parsed(value: Any) -> Any:
 def _results(name: str, value: Any) -> Iterator[dict[str, Any]]:
     """Yield the results that a control has in a row."""
     if isinstance(value, dict):
-        for kind in ("choices", "taxonomy"):
+        for kind in (CHOICES, TAXONOMY):
             if kind in value:
                 yield {"type": kind, "from_name": name, "value": {kind: value[kind]}}
+    elif isinstance(value, list) and any(kind in one for one in mappings(value) for kind in _WHOLE):
+        for one in mappings(value):
+            yield from _results(name, one)
     elif isinstance(value, str):
         yield {"type": "choices", "from_name": name, "value": {"choices": [value]}}
     elif isinstance(value, list) and all(isinstance(one, list) for one in value):
@@ -157,6 +179,8 @@ def _results(name: str, value: Any) -> Iterator[dict[str, Any]]:
 def box_of(one: Mapping[str, Any]) -> Box:
     """Return the upright box around a result. Raises BadContent for one that is no region."""
     kind, value = str(one.get("type")).removesuffix("labels"), one["value"]
+    if kind not in ("polygon", "ellipse", "rectangle"):
+        raise BadContent(f"a {one.get('type')} is no region; rectangles, polygons, ellipses are")
     width, height = size_of([one])
     if not (width and height):
         raise BadContent("it has no original_width and original_height")
@@ -166,12 +190,10 @@ def box_of(one: Mapping[str, Any]) -> Box:
         x, y, across, down = _numbers(value, "x", "y", "radiusX", "radiusY")
         box = from_corners(x - across, y - down, x + across, y + down)
         pivot = (x * width / 100, y * height / 100)
-    elif kind == "rectangle":
+    else:
         left, top, across, down = _numbers(value, "x", "y", "width", "height")
         box = (left, top, across, down)
         pivot = (left * width / 100, top * height / 100)  # it turns about its first corner
-    else:
-        raise BadContent(f"a {one.get('type')} is no region; rectangles, polygons, ellipses are")
     left, top, across, down = box
     whole = (
         round(left * width / 100, 3),
@@ -228,20 +250,19 @@ def write_tasks(path: Path, examples: Iterable[Example], _put: Put = copied) -> 
     Label Studio serves as local files. Raises BadInput for regions of a picture without a size.
     """
     listed = list(examples)
-    names = {one.label or UNLABELLED for each in listed for one in each.regions or ()}
-    labels = {said.label or said.suggestion for each in listed for said in each.labels.values()}
-    as_tree = any(LABEL_SEPARATOR in str(label) for label in labels)
-    tasks = [_task(one, as_tree) for one in listed]
-    write_text(path, json.dumps(tasks, ensure_ascii=False, indent=1) + "\n")
+    regions = [one.label for each in listed for one in each.regions or ()]
+    labels = [said.label or said.suggestion for each in listed for said in each.labels.values()]
     field = next((field for one in listed for field in one.labels), LABEL)
     shown = "text" if listed and listed[0].text is not None else "image"
-    known = sorted(names) if names else sorted(str(one) for one in labels if one)
-    config = _config(shown, field, known, "regions" if names else "tree" if as_tree else "list")
-    write_text(path.with_suffix(".config.xml"), config)
+    known = known_labels(regions, labels)
+    control = control_for(field, shown, known, regions=bool(regions))
+    tasks = [_task(one, is_tree=control.kind == TAXONOMY) for one in listed]
+    write_text(path, json.dumps(tasks, ensure_ascii=False, indent=1) + "\n")
+    write_text(path.with_suffix(".config.xml"), write_config(control))
     return sum(len(one.regions or one.labels) for one in listed)
 
 
-def _task(example: Example, as_tree: bool) -> dict[str, Any]:
+def _task(example: Example, *, is_tree: bool) -> dict[str, Any]:
     shown = "image" if example.text is None else "text"
     place = example.uri or "/data/local-files/?d=" + quote(example.file_name)
     ours: dict[str, Any] = {"file_name": example.file_name, **names_of(example)}
@@ -250,8 +271,13 @@ def _task(example: Example, as_tree: bool) -> dict[str, Any]:
     said: list[dict[str, Any]] = []
     guessed: list[dict[str, Any]] = []
     policy = None
+    size = (example.width, example.height)
     for count, region in enumerate(example.regions or (), 1):
-        result = _rectangle(example, region, count)
+        if not all(size):
+            raise BadInput(
+                f"the size of {example.file_name!r} is not known, and Label Studio needs it"
+            )
+        result = rectangle_result(_RECTANGLES, region, size, count)
         (guessed if region.origin == AUTO else said).append(result)
         policy = policy or region.policy
     for field, label in example.labels.items():
@@ -261,8 +287,8 @@ def _task(example: Example, as_tree: bool) -> dict[str, Any]:
             ours.setdefault("labels", {})[field] = extras_of(label)
         if name is not None:
             is_guess = label.label is None or label.origin == AUTO
-            result = _choice(field, shown, name, label, as_tree)
-            (guessed if is_guess else said).append(result)
+            control = Control(TAXONOMY if is_tree else CHOICES, field, shown)
+            (guessed if is_guess else said).append(choice_result(control, name, label))
     if example.regions is not None:
         ours["is_picture"] = True
     task: dict[str, Any] = {"data": {shown: place if example.text is None else example.text}}
@@ -275,24 +301,25 @@ def _task(example: Example, as_tree: bool) -> dict[str, Any]:
     return task | {"meta": {OURS: ours}}
 
 
-def _choice(field: str, shown: str, name: str, said: Label, as_tree: bool) -> dict[str, Any]:
-    kind = "taxonomy" if as_tree else "choices"
-    value = [name.split(LABEL_SEPARATOR)] if as_tree else [name]
+def choice_result(control: Control, value: str, said: Label) -> dict[str, Any]:
+    """Return the result that a control has for the whole content: this value."""
+    is_tree = control.kind == TAXONOMY
     return {
-        "id": field,
-        "from_name": field,
-        "to_name": shown,
-        "type": kind,
-        "value": {kind: value},
+        "id": control.name,
+        "from_name": control.name,
+        "to_name": control.to_name,
+        "type": control.kind,
+        "value": {control.kind: [value.split(LABEL_SEPARATOR)] if is_tree else [value]},
         "meta": {OURS: extras_of(said)},
         **({} if said.score is None else {"score": said.score}),
     }
 
 
-def _rectangle(example: Example, region: Region, count: int) -> dict[str, Any]:
-    width, height = example.width, example.height
-    if not (width and height):
-        raise BadInput(f"the size of {example.file_name!r} is not known, and Label Studio needs it")
+def rectangle_result(
+    control: Control, region: Region, size: tuple[int, int], count: int
+) -> dict[str, Any]:
+    """Return the result that a control has for a region, the `count`-th of a picture of a size."""
+    width, height = size
     left, top, across, down = region.box
     value = {
         "x": 100 * left / width,
@@ -300,13 +327,13 @@ def _rectangle(example: Example, region: Region, count: int) -> dict[str, Any]:
         "width": 100 * across / width,
         "height": 100 * down / height,
         "rotation": 0,
-        "rectanglelabels": [region.label or UNLABELLED],
+        RECTANGLES: [region.label or UNLABELLED],
     }
     return {
         "id": region.id or f"region-{count}",
-        "from_name": LABEL,
-        "to_name": "image",
-        "type": "rectanglelabels",
+        "from_name": control.name,
+        "to_name": control.to_name,
+        "type": RECTANGLES,
         "original_width": width,
         "original_height": height,
         "image_rotation": 0,
@@ -314,24 +341,3 @@ def _rectangle(example: Example, region: Region, count: int) -> dict[str, Any]:
         "meta": {OURS: {**extras_of(said_in(region)), "has_id": bool(region.id)}},
         **({} if region.score is None else {"score": region.score}),
     }
-
-
-def _config(shown: str, field: str, labels: Sequence[str], kind: str) -> str:
-    """Return the labelling configuration of a project that can show the tasks."""
-    view = Element("View")
-    SubElement(view, shown.title(), {"name": shown, "value": f"${shown}"})
-    tag, inner = {
-        "regions": ("RectangleLabels", "Label"),
-        "tree": ("Taxonomy", "Choice"),
-        "list": ("Choices", "Choice"),
-    }[kind]
-    control = SubElement(view, tag, {"name": field, "toName": shown})
-    nodes: dict[tuple[str, ...], Element] = {(): control}
-    for label in labels:
-        parts = tuple(label.split(LABEL_SEPARATOR)) if kind == "tree" else (label,)
-        for end in range(1, len(parts) + 1):
-            if parts[:end] not in nodes:
-                above = nodes[parts[: end - 1]]
-                nodes[parts[:end]] = SubElement(above, inner, {"value": parts[end - 1]})
-    indent(view)
-    return tostring(view, "unicode") + "\n"

@@ -10,8 +10,9 @@ from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, false, or_, select
 
+from lookalike.content.blobs import inline_bytes
 from lookalike.content.sources import Item
 from lookalike.errors import BadInput
 from lookalike.formats.base import LABEL, Dataset, Example, Label
@@ -64,7 +65,7 @@ class DocumentImport:
 
     def run(self, found: Dataset) -> None:
         """Take a dataset in. Raises BadInput where nothing of it can be taken."""
-        documents = _Documents(self._collection)
+        documents = KnownDocuments(self._collection)
         said: list[_Said] = []
         for batch in self._batches(found):
             known, items = list[_Said](), dict[str, Item]()
@@ -72,7 +73,7 @@ class DocumentImport:
                 self._take(documents, name, one, known, items)
             if items:
                 self._add(list(items.values()))
-                documents = _Documents(self._collection)
+                documents = KnownDocuments(self._collection)
             said += [
                 replace(one, ids=documents.by_key(one.key)) if one.key else one for one in known
             ]
@@ -113,7 +114,7 @@ class DocumentImport:
 
     def _take(
         self,
-        documents: _Documents,
+        documents: KnownDocuments,
         name: str,
         example: Example,
         known: list[_Said],
@@ -222,27 +223,41 @@ class DocumentImport:
             self.rejected += len(left)
 
 
-class _Documents:
-    """The documents of a collection by everything that an example may call them."""
+class KnownDocuments:
+    """The documents of a collection by everything that an example may call them.
 
-    def __init__(self, collection: Collection) -> None:
+    With `only` it knows the documents of these examples and reads no others.
+    """
+
+    def __init__(self, collection: Collection, only: Sequence[Example] | None = None) -> None:
         document, object_ = schema.document, schema.object_
-        query = (
-            select(document.c.id, document.c.sha256, document.c.file_name, object_.c.key)
-            .join(object_, object_.c.pk == document.c.object_pk)
-            .where(document.c.collection_pk == collection._row.pk)
+        is_here = (document.c.object_pk == object_.c.pk) & (
+            document.c.collection_pk == collection._row.pk
         )
-        self._ids: set[str] = set()
+        in_bucket = object_.c.bucket_pk.in_(collection._row.bucket_pks)
+        query = (
+            select(document.c.id, document.c.sha256, document.c.file_name)
+            .add_columns(object_.c.key, object_.c.id.label("object_id"), object_.c.name)
+            .join_from(object_, document, is_here, isouter=only is not None)
+            .where(or_(document.c.id.is_not(None), in_bucket))
+        )
+        if only is not None:
+            query = query.where(or_(false(), *_named_in(only)))
+        self._ids: dict[str, str] = {}
         self._digests: dict[str, list[str]] = {}
         self._keys: dict[str, list[str]] = {}
-        self._files: dict[str, list[tuple[PurePosixPath, str]]] = {}
+        self._files: dict[str, list[tuple[PurePosixPath, str, str]]] = {}
+        self._parts: dict[str, list[str]] = {}
         with collection._runtime.store.read() as snapshot:
             for row in snapshot.rows(query):
-                self._ids.add(row.id)
-                self._digests.setdefault(row.sha256.hex(), []).append(row.id)
-                self._keys.setdefault(row.key, []).append(row.id)
-                path = PurePosixPath(row.file_name)
-                self._files.setdefault(path.name, []).append((path, row.id))
+                self._parts.setdefault(row.object_id, [])
+                path = PurePosixPath(row.file_name or row.name)
+                self._files.setdefault(path.name, []).append((path, row.id, row.object_id))
+                if row.id is not None:
+                    self._ids[row.id] = row.object_id
+                    self._digests.setdefault(row.sha256.hex(), []).append(row.id)
+                    self._keys.setdefault(row.key, []).append(row.id)
+                    self._parts[row.object_id].append(row.id)
 
     def by_key(self, key: str) -> list[str]:
         """Return the ids of the documents of an object."""
@@ -256,22 +271,61 @@ class _Documents:
         """
         if example.id in self._ids:
             return [example.id]
-        digest = example.sha256
-        if not digest and example.text is not None:
-            digest = hashlib.sha256(example.text.encode()).hexdigest()
-        if digest:
+        if digest := _digest_of(example):
             return self._digests.get(digest, [])
-        if example.path is not None and (found := self.by_key(example.path.as_uri())):
+        address = example.uri if example.path is None else example.path.as_uri()
+        if address and (found := self.by_key(address)):
             return found
+        fitting = [id for _, id, _ in self._fitting(example)]
+        if len(fitting) > 1:
+            raise LookupError(f"fits {len(fitting)} documents; name them by id")
+        return fitting
+
+    def find_object(self, example: Example) -> tuple[str, list[str]] | None:
+        """Return the id of the object that an example is, with those of its documents.
+
+        Raises LookupError with the reason where it fits several.
+        """
+        digest = _digest_of(example)
+        known = [*self._digests.get(digest, ()), *self.by_key(example.uri)]
+        objects = {self._ids[id] for id in [*known, example.id] if id in self._ids}
+        objects = objects or {object_id for _, _, object_id in self._fitting(example)}
+        if len(objects) > 1:
+            raise LookupError(f"fits {len(objects)} objects; name it by id")
+        return next(((one, self._parts[one]) for one in objects), None)
+
+    def _fitting(self, example: Example) -> list[tuple[PurePosixPath, str, str]]:
         if not example.file_name:
             return []
         name = PurePosixPath(example.file_name.replace("\\", "/"))
         near = self._files.get(name.name, [])
-        exact = [id for path, id in near if path == name]
-        fitting = exact or [id for path, id in near if ends_alike(path, name)]
-        if len(fitting) > 1:
-            raise LookupError(f"fits {len(fitting)} documents; name them by id")
-        return fitting
+        exact = [one for one in near if one[0] == name]
+        return exact or [one for one in near if ends_alike(one[0], name)]
+
+
+def _named_in(examples: Iterable[Example]) -> Iterator[ColumnElement[bool]]:
+    """Yield what is true of the rows of documents and objects that examples may be."""
+    document, object_ = schema.document, schema.object_
+    for one in examples:
+        if one.id:
+            yield document.c.id == one.id
+        if digest := _digest_of(one):
+            yield document.c.sha256 == bytes.fromhex(digest)
+        if one.uri:
+            yield object_.c.key == one.uri
+        if base := PurePosixPath(one.file_name.replace("\\", "/")).name:
+            yield object_.c.name == base
+            yield object_.c.name.endswith(f"/{base}", autoescape=True)
+
+
+def _digest_of(example: Example) -> str:
+    """Return the digest that an example has, or that of the content that it holds itself."""
+    if example.sha256:
+        return example.sha256
+    if example.text is not None:
+        return hashlib.sha256(example.text.encode()).hexdigest()
+    is_inline = example.uri.startswith("data:")
+    return hashlib.sha256(inline_bytes(example.uri)).hexdigest() if is_inline else ""
 
 
 def ends_alike(one: PurePosixPath, other: PurePosixPath) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,7 +16,7 @@ from lookalike.formats.base import Dataset, Example, Region
 from lookalike.formats.files import inner_path
 from lookalike.library.collection.collection import Collection
 from lookalike.library.imported import NOTHING_ADDED, ends_alike
-from lookalike.model import Added, Changed, Progress
+from lookalike.model import Added, Changed, Document, Progress
 
 
 @dataclass(slots=True)
@@ -57,7 +57,7 @@ def import_regions(
     progress: Progress,
 ) -> tuple[Added, Changed | None, int, dict[str, str]]:
     """Return what came in, what it labelled, how many regions there are, and what was refused."""
-    plan = _plan(found, list(_known(collection)), place)
+    plan = _plan(found, list(_known(collection.documents())), place)
     if not plan.regions:
         raise BadInput(_nothing_taken(plan.refused))
     added = NOTHING_ADDED
@@ -84,10 +84,27 @@ def _nothing_taken(refused: Mapping[str, str]) -> str:
     return f"nothing was taken: there is no region for this collection; the first: {name} {reason}"
 
 
-def _known(collection: Collection) -> Iterator[_Known]:
-    """Yield the objects of a collection that have regions."""
+def regions_stated(
+    example: Example, object_id: str, documents: Sequence[Document]
+) -> tuple[dict[str, Box], dict[str, Region]]:
+    """Return the boxes to draw and the labelled regions that an example states, by region id.
+
+    `documents` are those that its picture has now. Raises BadInput where it is for another picture.
+    """
+    known = next(_known(documents), None) or _Known(object_id, example.file_name, set())
+    try:
+        _check(example, None, known, {})
+    except BadContent as error:
+        raise BadInput(f"{example.file_name!r} {error}") from error
+    plan = _Plan()
+    _redraw(plan, example, known)
+    return plan.drawn.get(object_id, {}), {id: one for (_, id), one in plan.labels.items()}
+
+
+def _known(documents: Iterable[Document]) -> Iterator[_Known]:
+    """Yield the objects that documents are regions of."""
     found: dict[str, _Known] = {}
-    for one in collection.documents():
+    for one in documents:
         known = found.get(one.object_id)
         if known is None:
             known = _Known(one.object_id, one.file_name, {blob.uri for blob in one.blobs})

@@ -16,6 +16,7 @@ from lookalike.content.fetch import FetchRules, GuardedFetcher
 from lookalike.library.health import OK, Readiness
 from lookalike.library.runtime import Runtime
 from lookalike.library.worker import Worker
+from lookalike.server import label_studio
 from lookalike.server.api_docs import PAGE_HEADERS, reference_page
 from lookalike.server.context import FrozenQueues, LayoutJobs, Server
 from lookalike.server.errors import RESPONSES, answer_errors
@@ -76,6 +77,7 @@ _ROUTERS: tuple[APIRouter, ...] = (
     labels.versions_router,
     verbs.router,
     client_ingest.router,
+    label_studio.router,
 )
 """FastAPI tries routes one by one in this order, so what the review page needs comes first."""
 

@@ -242,6 +242,7 @@ _READ_POSTS = re.compile(
     r"/v1/(\w+|\w+/[^/]+|\w+/[^/]+/\w+)"
     r"/(list|count|aggregate|distinct|export|execute|execute/batch)"
     r"|/v1/taxonomies/execute/[^/]+"
+    r"|/v1/label-studio/[^/]+/(setup|predict)"
     r"|/v1/collections/[^/]+/map/documents"
 )
 """POST routes that only read. No other may end in a name that users choose, such as `list`."""
@@ -266,6 +267,7 @@ _LABEL = re.compile(
     r"|POST /v1/buckets/[^/]+/(objects|uploads)(/batch)?"
     r"|POST /v1/buckets/[^/]+/uploads/([^/]+/confirm|confirm/batch)"
     r"|POST /v1/collections/[^/]+/verbs/(add|add_vectors|upload)"
+    r"|POST /v1/label-studio/[^/]+/(webhook|train)"
 )
 
 _SIGNED_READ = re.compile(r"(GET|HEAD) /v1/blobs/.+")

@@ -16,7 +16,8 @@ import pytest
 import lookalike
 from goods import ok
 from lookalike.formats.base import Example
-from lookalike.library.imported import KnownDocuments
+from lookalike.library.transfer.imported import KnownDocuments
+from patient import WAIT_S
 from serving import Served
 
 CHOICES = """<View><Text name="text" value="$text"/>
@@ -38,7 +39,7 @@ def store(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def client(store: Path) -> Iterator[httpx2.Client]:
-    with Served(store) as server, httpx2.Client(base_url=server.url, timeout=60) as asked:
+    with Served(store) as server, httpx2.Client(base_url=server.url, timeout=WAIT_S) as asked:
         yield asked
 
 
@@ -228,7 +229,7 @@ def test_a_key_is_sent_as_the_password_and_does_what_its_scope_allows(store: Pat
         def asked(method: str, path: str, key: str | None, **values: Any) -> int:
             auth = None if key is None else ("label-studio", key)
             url = f"{server.url}{PLACE}/{path}"
-            return httpx2.request(method, url, auth=auth, **values).status_code
+            return httpx2.request(method, url, auth=auth, timeout=WAIT_S, **values).status_code
 
         assert asked("GET", "health", None) == 401
         assert asked("GET", "health", "wrong") == 401
@@ -236,7 +237,10 @@ def test_a_key_is_sent_as_the_password_and_does_what_its_scope_allows(store: Pat
         assert asked("POST", "webhook", keys["read"], json=body) == 403
         assert asked("POST", "webhook", keys["label"], json=body) == 200
         broken = {"authorization": "Basic %%%"}
-        assert httpx2.get(f"{server.url}{PLACE}/health", headers=broken).status_code == 401
+        assert (
+            httpx2.get(f"{server.url}{PLACE}/health", headers=broken, timeout=WAIT_S).status_code
+            == 401
+        )
 
 
 def test_only_the_documents_of_the_tasks_are_read(store: Path) -> None:

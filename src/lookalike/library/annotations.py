@@ -18,10 +18,10 @@ from lookalike.formats.huggingface import examples_of, to_dataset
 from lookalike.formats.registry import FORMATS, format_named, recognised
 from lookalike.formats.tables import write_rows
 from lookalike.library.collection.collection import Collection
-from lookalike.library.exported import document_examples, region_examples
-from lookalike.library.imported import DocumentImport
-from lookalike.library.imported_regions import import_regions
 from lookalike.library.metadata import check_reads_regions
+from lookalike.library.transfer.exported import document_examples, region_examples
+from lookalike.library.transfer.imported import DocumentImport
+from lookalike.library.transfer.imported_regions import import_regions
 from lookalike.model import Added, Changed, Progress, quiet
 from lookalike.quality.reports import EXPORT_COLUMNS
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from lookalike.errors import BadInput
-from lookalike.library.label_studio import LabelStudioProject, version_of
+from lookalike.library.transfer.label_studio import LabelStudioProject, version_of
 from lookalike.model import Changed
 from lookalike.server.context import Here
 from lookalike.server.shapes import JsonRoute, Reply

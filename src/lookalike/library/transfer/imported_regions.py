@@ -15,7 +15,7 @@ from lookalike.errors import BadContent, BadInput
 from lookalike.formats.base import Dataset, Example, Region
 from lookalike.formats.files import inner_path
 from lookalike.library.collection.collection import Collection
-from lookalike.library.imported import NOTHING_ADDED, ends_alike
+from lookalike.library.transfer.imported import NOTHING_ADDED, ends_alike
 from lookalike.model import Added, Changed, Document, Progress
 
 

@@ -23,9 +23,9 @@ from lookalike.formats.label_studio import read_annotation, shown_in
 from lookalike.formats.label_studio_config import Control, read_config
 from lookalike.formats.label_studio_tasks import choice_result, rectangle_result
 from lookalike.library.collection.collection import Collection
-from lookalike.library.exported import label_of
-from lookalike.library.imported import KnownDocuments
-from lookalike.library.imported_regions import regions_stated
+from lookalike.library.transfer.exported import label_of
+from lookalike.library.transfer.imported import KnownDocuments
+from lookalike.library.transfer.imported_regions import regions_stated
 from lookalike.model import LABEL_SEPARATOR, Changed, Document, Origin
 from lookalike.stores import schema
 

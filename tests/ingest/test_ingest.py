@@ -668,3 +668,17 @@ def test_what_is_forgotten_while_it_is_extracted_makes_no_document(
 
         assert (added.documents, len(texts)) == (39, 39)
         assert library.check() == []
+
+
+def test_many_vectors_of_one_dimension_are_decided(library: lookalike.Library) -> None:
+    """All neighbours are copies of each other, so that their differences are rounding."""
+    numbers = np.random.default_rng(0).normal(size=(2500, 1))
+    points = library.labeler("points", extractor="passthrough")
+    points.add(vectors=numbers, ids=[f"p{place}" for place in range(2500)])
+
+    points.label({f"p{place}": "up" if numbers[place] > 0 else "down" for place in range(30)})
+
+    nulls = points.documents(label=None)
+    best = {one.id: one.standing.decision.runner_up for one in nulls}
+    assert len(best) == 2470
+    assert best["p40"] == ("up" if numbers[40] > 0 else "down")

@@ -95,6 +95,9 @@ def in_base64(data: bytes) -> str:
 
 # --- bodies -------------------------------------------------------------------------------------
 
+MANY_KEYS = b'{%s, "k39999": 2}' % b",".join(b'"k%d": 1' % number for number in range(40_000))
+"""To look for the key by comparing all pairs took 26 s."""
+
 
 @pytest.mark.parametrize(
     ("body", "reason"),
@@ -108,6 +111,7 @@ def in_base64(data: bytes) -> str:
         (b'{"bucket_name": "aaa", "metadata": {"x": ' + b"9" * 9000 + b"}}", "number"),
         (b'{"bucket_name": "aaa", "bucket_name": "bbb"}', "'bucket_name' is given twice"),
         (b'{"bucket_name": "aaa", "metadata": {"a": [{"b": 1, "b": 1}]}}', "'b' is given twice"),
+        pytest.param(MANY_KEYS, "'k39999' is given twice", id="one of 40,000 keys twice"),
         ('{"bucket_name": "aaa"}'.encode("utf-16"), "send UTF-8"),
         ('{"bucket_name": "aaa", "description": "é"}'.encode("latin-1"), "send UTF-8"),
         (b'{"bucket_name": "aaa", "description": "\\ud800"}', "line 1"),

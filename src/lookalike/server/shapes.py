@@ -6,6 +6,7 @@ import json
 import math
 import re
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Self, TypeVar
@@ -50,10 +51,9 @@ def read_json(data: bytes) -> Any:
 
 def _check_unique(pairs: list[tuple[str, Any]]) -> None:
     """Raise ValueError for a repeated key: parsers differ in which of its values they take."""
-    names = {name for name, _ in pairs}
-    if len(names) < len(pairs):
-        given = [name for name, _ in pairs]
-        twice = next(name for name in given if given.count(name) > 1)
+    if len({name for name, _ in pairs}) < len(pairs):
+        counts = Counter(name for name, _ in pairs)
+        twice = next(name for name, count in counts.items() if count > 1)
         raise ValueError(f"the key {twice[:80]!r} is given twice")
 
 

@@ -165,14 +165,21 @@ class Whitening:
 
 
 def _whitening_matrix(centred: Rows, near: NDArray[np.int64]) -> FixedPoint:
-    if len(near) <= WHOLE_ITEMS:
-        covariance = _local_covariance(centred(slice(0, len(near))), near)
+    if len(near) > WHOLE_ITEMS:
+        root = _cholesky(_sampled_covariance(centred, near))
     else:
-        covariance = _sampled_covariance(centred, near)
+        try:
+            root = _cholesky(_local_covariance(centred(slice(0, len(near))), near))
+        except np.linalg.LinAlgError:  # neighbours are copies: what is left of C is its rounding
+            root = _cholesky(_sampled_covariance(centred, near))
+    return matrix_to_fixed_point(np.linalg.solve(root.T, _mixing(len(root))))
+
+
+def _cholesky(covariance: NDArray[np.float64]) -> Floats:
+    """Return L of L Lᵀ = C plus the floor. Raises LinAlgError if rounding made C negative."""
     dimension = len(covariance)
     floor = max(_METRIC_SHRINKAGE * np.trace(covariance) / dimension, 1e-9)
-    root = np.linalg.cholesky(covariance + floor * np.eye(dimension)).astype(np.float32)
-    return matrix_to_fixed_point(np.linalg.solve(root.T, _mixing(dimension)))
+    return np.linalg.cholesky(covariance + floor * np.eye(dimension)).astype(np.float32)
 
 
 def _local_covariance(centred: Floats, near: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -71,6 +71,32 @@ test("a sheet is shown by its labels, without what is asked here already", async
   assert.deepEqual([sheet.suggestions, sheet.marks.size], [["Bus", "Hat"], 0]);
 });
 
+test("what was X-ed out or skipped stays on a check, which counts only when all of it is answered", async () => {
+  const { queue, ids } = served(["ab c d e"]);
+  await queue.fill();
+  queue.strips[0].out = new Set(["b"]);
+  answer(queue)();
+  queue.skip(queue.strips[1]);
+  queue.ask = async () => ({ results: [{ ...questions("bcdx")[0], kind: "check", suggestions: [..."BCDX"] }, ...questions("bcy")], snapshot: "s", next_offset: null });
+  await queue.renew();
+
+  assert.equal(ids(), "ab c d e bcx y");
+});
+
+test("a check that was skipped does not come again, another one does", async () => {
+  const { queue, ids } = served([""]);
+  const check = (/** @type {string} */ all) => ({ ...questions(all)[0], kind: "check", suggestions: [...all] });
+  queue.ask = async () => ({ results: [check("abc")], snapshot: "s", next_offset: null });
+  await queue.fill();
+  queue.skip(queue.strips[0]);
+  await queue.renew();
+  assert.equal(ids(), "abc");
+  queue.ask = async () => ({ results: [check("bcd")], snapshot: "s", next_offset: null });
+  await queue.renew();
+
+  assert.equal(ids(), "abc bcd");
+});
+
 test("who answers goes to the next open question, and undoing goes back", async () => {
   const { queue } = served(["a b c"]);
   await queue.fill();

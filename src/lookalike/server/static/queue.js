@@ -116,16 +116,25 @@ export class Queue extends EventTarget {
     this.#tell();
   }
 
-  /** Take in questions, without what is asked here already, was passed over, or has its answer on the way. @param {any[]} questions */
+  /**
+   * Take in questions, without what is asked here already, was skipped or passed over, or has its answer on the way. A check is a random sample,
+   * which counts only when all of it is answered: what was passed over elsewhere stays on it, and only who skipped the check itself is not asked again.
+   * @param {any[]} questions
+   */
   #add(questions) {
-    const known = new Set(this.passed);
+    const [asked, left, skipped] = [new Set(), new Set(this.passed), new Set()];
     for (const one of this.strips) {
       if (one.state === "said" && this.settled.has(one)) continue;
-      for (const doc of one.state === "said" ? meant(one) : one.documents) known.add(doc.document_id);
+      const isCheck = one.kind === "check";
+      const into = one.state === "skipped" ? (isCheck ? skipped : left) : asked;
+      for (const doc of one.state === "said" ? meant(one) : one.documents) into.add(doc.document_id);
     }
     for (const question of questions) {
-      const { documents: all, suggestions: labels = [] } = question;
-      const open = [...all.keys()].filter((place) => !known.has(all[place].document_id));
+      const { documents: all, suggestions: labels = [], kind } = question;
+      const ids = all.map((/** @type {any} */ doc) => doc.document_id);
+      const isCheck = kind === "check";
+      if (isCheck && ids.every((/** @type {string} */ id) => skipped.has(id))) continue;
+      const open = [...ids.keys()].filter((place) => !asked.has(ids[place]) && (isCheck || !(left.has(ids[place]) || skipped.has(ids[place]))));
       const [documents, suggestions] = [open.map((place) => all[place]), open.map((place) => labels[place] ?? null)];
       if (documents.length) this.strips = [...this.strips, this.#stripOf({ ...question, documents, suggestions })];
     }

@@ -414,6 +414,7 @@ def test_the_table_has_every_command() -> None:
         "demo",
         "draw",
         "health",
+        "mcp",
         "migrate",
         "serve",
         "trial",

@@ -70,6 +70,30 @@ def worker(session: Session, once: bool, health_file: Path | None) -> None:
         run_worker(library.runtime, once=once, health_file=health_file)
 
 
+@click.command()
+@with_session
+@click.option(
+    "--key",
+    envvar="LOOKALIKE_KEY",
+    help="A key of `lookalike keys create` [LOOKALIKE_KEY]; its scope says what may be recorded.",
+)
+def mcp(session: Session, key: str | None) -> None:
+    """Let an assistant search, suggest and explain labels (Model Context Protocol, on stdio).
+
+    What it says is a suggestion until a person confirms it; a key with the scope `label` says
+    otherwise.
+
+    \b
+    lookalike mcp
+    LOOKALIKE_KEY=lk_… lookalike mcp
+    """
+    from lookalike.server.mcp import mcp_server
+
+    with session.library() as library:
+        caller = library.access().caller(f"Bearer {key}", loopback=False) if key else None
+        mcp_server(library, caller).run("stdio")
+
+
 def _has_browser() -> bool:
     """Return whether a person here can see a page: there is a terminal and a display."""
     has_display = os.name == "nt" or sys.platform == "darwin"
@@ -210,6 +234,7 @@ def health(session: Session, url: str | None, file: Path | None, live: bool) -> 
 COMMANDS = (
     serve,
     worker,
+    mcp,
     keys,
     health,
 )

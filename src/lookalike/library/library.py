@@ -129,6 +129,11 @@ class Library:
         return self._runtime.settings
 
     @property
+    def namespace(self) -> str:
+        """Return the namespace whose collections this library has."""
+        return self._namespace
+
+    @property
     def path(self) -> Path:
         """Return the store's directory; for a database the directory of its caches."""
         return self._runtime.root

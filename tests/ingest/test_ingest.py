@@ -682,3 +682,36 @@ def test_many_vectors_of_one_dimension_are_decided(library: lookalike.Library) -
     best = {one.id: one.standing.decision.runner_up for one in nulls}
     assert len(best) == 2470
     assert best["p40"] == ("up" if numbers[40] > 0 else "down")
+
+
+@pytest.mark.parametrize(
+    ("id", "said"),
+    [
+        ("", "is blank"),
+        (" \t", "is blank"),
+        ("a\x00b", r"U\+0000"),
+        ("a\nb", "line break"),
+        ("a\u2028", "line break"),
+        ("a\ud800b", "half a surrogate pair"),
+    ],
+)
+def test_an_id_that_would_be_lost_is_refused_at_every_door(
+    library: lookalike.Library, id: str, said: str
+) -> None:
+    texts = library.labeler("texts", extractor="text")
+    vectors = library.labeler("vectors", extractor="vectors")
+
+    with pytest.raises(BadInput, match=said):
+        texts.add([{"text": "a letter", "id": id}])
+    with pytest.raises(BadInput, match=said):
+        texts.add([{"text": "a letter"}], ids=[id])
+    with pytest.raises(BadInput, match=said):
+        vectors.add(vectors=np.eye(2, dtype=np.float32), ids=["one", id])
+    assert texts.ids() == vectors.ids() == []
+
+
+def test_a_text_with_half_a_surrogate_pair_is_refused(library: lookalike.Library) -> None:
+    texts = library.labeler("texts", extractor="text")
+
+    with pytest.raises(BadInput, match="half a surrogate pair"):
+        texts.add([{"text": "broken \ud800 text"}])

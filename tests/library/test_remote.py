@@ -62,6 +62,7 @@ LOCAL_ONLY = {
     "Library.settings": "those of the server are its own",
     "Library.runtime": "the open store itself",
     "Library.workshop": "its name of the first edition",
+    "Library.namespace": "the server knows the one that a key implies",
     "Collection.extract(tally)": "a counter of this process; the server counts for itself",
 }
 """What a client does not offer, and why."""

@@ -259,7 +259,7 @@ def test_what_cannot_be_a_name_is_refused(
     assert "letters, digits" in refused(held, answer, 422, "bad_input")
 
 
-@pytest.mark.parametrize("id", ["../../x", "a/b", "a\0b", "..", "x" * 201])
+@pytest.mark.parametrize("id", ["../../x", "a/b", "a\0b", "..", " ", "a\u2028b", "x" * 201])
 def test_what_cannot_stand_in_an_address_is_no_object_id(held: Furnished, id: str) -> None:
     answer = held.client.post(_OBJECTS, json={"object_id": id})
 

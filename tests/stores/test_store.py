@@ -26,7 +26,8 @@ from lookalike.errors import (
     StoreUnwritable,
 )
 from lookalike.library.collection.collection import Collection
-from lookalike.library.maintenance import compact
+from lookalike.library.library import place_of
+from lookalike.library.maintenance import back_up, compact
 from lookalike.stores import schema
 from lookalike.stores.base import Store, StoredSpace, stored_space
 from lookalike.stores.directory import prepare
@@ -720,3 +721,14 @@ def test_a_log_much_longer_than_usual_does_not_stay(place: Path) -> None:
     assert (place / "lookalike.db-wal").stat().st_size == 0
     assert (place / "lookalike.db").stat().st_size > 36 * MEGABYTE
     store.close()
+
+
+@pytest.mark.parametrize("name", ["100%", "a%20b", "a?mode=ro", "a#b", "ä b", "file:x"])
+def test_a_store_may_have_any_path(tmp_path: Path, name: str) -> None:
+    place = tmp_path / name / "store"
+    with lookalike.open(place) as library:
+        library.labeler("texts", extractor="text").add([{"text": "a letter"}])
+    back_up(place_of(place), tmp_path / name / "copy")
+    with lookalike.open(place) as library:
+        assert len(library.collection("texts").ids()) == 1
+    assert (place / "lookalike.db").exists()

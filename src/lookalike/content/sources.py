@@ -12,10 +12,12 @@ import hashlib
 import io
 import math
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from textwrap import shorten
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -28,6 +30,8 @@ CONTENT_KEYS = ("image", "text", "file", "path", "file_name", "url", "content")
 """The keys of a row that may hold its content; the first that is not empty counts."""
 
 
+_SHORT = 60
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _TIFF_MODES = ("F", "I")
 _KEPT_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16", *_TIFF_MODES})
 """The Pillow modes that are stored as they are; images of other modes become RGB."""
@@ -71,8 +75,38 @@ def items(
         rows = _paired(stream, metadata, "metadata")
         stream = (replace(item, metadata={**item.metadata, **row}) for item, row in rows)
     if ids is not None:
-        stream = _with_ids(_paired(stream, _distinct(ids), "ids"))
+        stream = _with_ids(_paired(stream, unique_ids(ids, "item"), "ids"))
     return _check_unique_ids(stream)
+
+
+def check_id(id: Any) -> str:
+    """Return the id of an item as text.
+
+    Raises BadInput if it is blank, or has a NUL, a line break or half a surrogate pair: it would be
+    lost in tables, addresses or databases.
+    """
+    text = str(id)
+    problem = None
+    if not text.strip():
+        problem = "is blank"
+    elif "\x00" in text:
+        problem = "has the character U+0000"
+    elif len(f"{text}.".splitlines()) > 1:
+        problem = "has a line break"
+    elif _SURROGATE.search(text):
+        problem = "has half a surrogate pair"
+    if problem:
+        raise BadInput(f"the id {text!r} {problem}; give another, or none: then one is made")
+    return text
+
+
+def unique_ids(ids: Sequence[Any], what: str) -> list[str]:
+    """Return ids as texts. Raises BadInput as `check_id` does, or if one is given twice."""
+    names = [check_id(id) for id in ids]
+    if len(set(names)) < len(names):
+        twice = Counter(names).most_common(1)[0][0]
+        raise BadInput(f"the id {twice!r} is given twice; every {what} needs its own")
+    return names
 
 
 def json_values(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,9 +144,9 @@ def _with_unique_keys(stream: Iterator[Item]) -> Iterator[Item]:
         yield replace(item, key=f"{item.key}#{seen[item.key]}") if again else item
 
 
-def _with_ids(pairs: Iterable[tuple[Item, Any]]) -> Iterator[Item]:
+def _with_ids(pairs: Iterable[tuple[Item, str]]) -> Iterator[Item]:
     for item, id in pairs:
-        yield replace(item, id=str(id), key=str(id) if item.uri is None else item.key)
+        yield replace(item, id=id, key=id if item.uri is None else item.key)
 
 
 def _check_unique_ids(stream: Iterator[Item]) -> Iterator[Item]:
@@ -123,15 +157,6 @@ def _check_unique_ids(stream: Iterator[Item]) -> Iterator[Item]:
                 raise BadInput(f"the id {item.id!r} is given twice; every item needs its own")
             seen.add(item.id)
         yield item
-
-
-def _distinct(ids: Sequence[Any]) -> Sequence[Any]:
-    seen: set[str] = set()
-    for id in ids:
-        if str(id) in seen:
-            raise BadInput(f"the id {str(id)!r} is given twice; every item needs its own")
-        seen.add(str(id))
-    return ids
 
 
 def _paired(stream: Iterator[Item], others: Sequence[Any], what: str) -> Iterator[tuple[Item, Any]]:
@@ -248,7 +273,7 @@ def _from_row(row: Mapping[Any, Any]) -> Iterator[Item]:
             f"a row has no content: its keys are {sorted(map(str, row))}; "
             f"give one of {', '.join(CONTENT_KEYS)}"
         )
-    id = None if is_missing(row.get("id")) else str(row["id"])
+    id = None if is_missing(row.get("id")) else check_id(row["id"])
     key = next((key for key in known if not is_missing(row[key])), None)
     if key is None:
         name = id or "a row"
@@ -268,6 +293,9 @@ def _from_row(row: Mapping[Any, Any]) -> Iterator[Item]:
 
 def _content(key: str, content: Any) -> Iterator[Item]:
     if key in ("text", "content") and isinstance(content, str):
+        if _SURROGATE.search(content):
+            short = shorten(content, _SHORT)
+            raise BadInput(f"the text {short!r} has half a surrogate pair; read its file as UTF-8")
         yield _from_bytes(content.encode(), "text/plain")
     else:
         yield from _items(content)

@@ -35,7 +35,7 @@ from lookalike.catalog.resources import check_there, collections_over
 from lookalike.classifier.graph.search import Floats
 from lookalike.content.blobs import Blobs
 from lookalike.content.pictures import sniff
-from lookalike.content.sources import Item, json_values
+from lookalike.content.sources import Item, json_values, unique_ids
 from lookalike.decisions.operations import Operations, Running
 from lookalike.errors import BadContent, BadInput, Conflict
 from lookalike.extractors.base import VECTOR_TYPE, Part, accepts
@@ -385,8 +385,4 @@ def vector_ids(vectors: np.ndarray[Any, Any], ids: Sequence[Any] | None) -> list
         return names
     if len(ids) != len(vectors):
         raise BadInput(f"there are {len(ids)} ids for {len(vectors)} vectors; give one each")
-    names = [str(id) for id in ids]
-    if len(set(names)) < len(names):
-        twice = Counter(names).most_common(1)[0][0]
-        raise BadInput(f"the id {twice!r} is given twice; every vector needs its own")
-    return names
+    return unique_ids(ids, "vector")

@@ -22,6 +22,7 @@ from lookalike.catalog.idempotency import Request
 from lookalike.catalog.objects import Draft, object_pks, read_objects
 from lookalike.catalog.pages import Selecting
 from lookalike.catalog.resources import Kind
+from lookalike.content.sources import check_id
 from lookalike.errors import BadContent, BadInput, Conflict, LookalikeError
 from lookalike.library.bucket import Bucket, NewBlob, NewObject
 from lookalike.library.remove import forget_objects
@@ -105,7 +106,7 @@ def new_object(here: Context, home: Bucket, body: NewObjectBody, key: str) -> Ne
 
     Raises FetchRefused for a URL that must not be fetched, BadInput, BadContent.
     """
-    id = body.object_id or f"obj_{ULID()}"
+    id = check_id(body.object_id or f"obj_{ULID()}")
     if not _ID.fullmatch(id):
         raise BadInput(
             f"{id!r} cannot be an object_id, which is a part of URLs: give 1 to 200 characters "

@@ -24,7 +24,7 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
-from sqlalchemy import Connection, Table, create_engine, func, inspect, select
+from sqlalchemy import URL, Connection, Table, create_engine, func, inspect, select
 
 from lookalike.content.files import atomic_directory
 from lookalike.errors import NotAStore, StoreCorrupt, StoreUnwritable
@@ -241,7 +241,8 @@ class _Copying:
     @contextmanager
     def _copy(self) -> Iterator[SqliteSnapshot]:
         path = quote(str(self._draft / f"{_DATABASE}.part"))
-        url = f"sqlite:///file:{path}?mode=ro&immutable=1&uri=true"  # no log, no locks
+        no_log_or_locks = {"mode": "ro", "immutable": "1", "uri": "true"}
+        url = URL.create("sqlite", database=f"file:{path}", query=no_log_or_locks)
         engine = create_engine(url, module=driver())
         try:
             with engine.connect() as connection:

@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    URL,
     Boolean,
     Column,
     Connection,
@@ -47,7 +48,7 @@ log twice."""
 def open_engine(file: Path) -> Engine:
     """Return an engine whose writers begin with `execution_options(immediate=True)`."""
     engine = create_engine(
-        f"sqlite:///{file}",
+        URL.create("sqlite", database=str(file)),
         module=driver(),
         pool_size=_IDLE_CONNECTIONS,
         max_overflow=CONNECTIONS - _IDLE_CONNECTIONS,

@@ -182,6 +182,8 @@ SETTINGS = (
     ),
     Setting("namespace", "default", str, "an isolated set of buckets and collections"),
     Setting("max_pixels", "100000000", _positive, "pictures with more pixels are refused"),
+    Setting("read_seconds", "60", _positive, "a PDF page that takes longer to read is refused"),
+    Setting("read_memory_mib", "1500", _positive, "a PDF that takes more MiB to read is refused"),
     Setting("max_blob_bytes", "536870912", _positive, "blobs larger than this are refused"),
     Setting("threads", "2", _positive, "number of threads that read and extract"),
     Setting(
@@ -279,6 +281,8 @@ class Settings:
     actor: str
     namespace: str
     max_pixels: int
+    read_seconds: int
+    read_memory_mib: int
     max_blob_bytes: int
     threads: int
     fetch_roots: tuple[Path, ...]

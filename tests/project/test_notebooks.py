@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
 import pytest
-from jupyter_client.manager import AsyncKernelManager
-from nbclient import NotebookClient
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -18,15 +18,31 @@ PICTURES = {"documents": 12, "people": 12, "products": 12, "vectors": 0}
 RIGHT = re.compile(r"(\d+) of (\d+)|([\d.]+)% of them right")
 
 
+RUN = """
+import sys
+import nbformat
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+
+source, target, place, socket = sys.argv[1:]
+book = nbformat.read(source, as_version=4)
+kernel = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=socket)
+NotebookClient(book, timeout=300, km=kernel, resources={"metadata": {"path": place}}).execute()
+nbformat.write(book, target)
+"""
+"""A process of its own: the client of the kernel leaves sockets to the garbage collector."""
+
+
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_notebook_runs_and_shows_pictures(name: str, tmp_path: Path) -> None:
-    text = (EXAMPLES / f"{name}.ipynb").read_text("utf-8")
-    book = nbformat.reads(text, as_version=4)  # type: ignore[no-untyped-call]
+    source, target = EXAMPLES / f"{name}.ipynb", tmp_path / "run.ipynb"
+    book = nbformat.read(source, as_version=4)  # type: ignore[no-untyped-call]
     assert all(not cell.get("outputs") for cell in book.cells), "outputs are not committed"
-    kernel = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=str(tmp_path / "kernel"))
 
-    place = {"metadata": {"path": str(EXAMPLES)}}
-    NotebookClient(book, timeout=300, km=kernel, resources=place).execute()
+    given = [source, target, EXAMPLES, tmp_path / "kernel"]
+    ended = subprocess.run([sys.executable, "-c", RUN, *map(str, given)], check=False)
+    assert ended.returncode == 0
+    book = nbformat.read(target, as_version=4)  # type: ignore[no-untyped-call]
 
     outputs = [one for cell in book.cells for one in cell.get("outputs", [])]
     pages = [one.data.get("text/html", "") for one in outputs if "data" in one]

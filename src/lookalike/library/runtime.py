@@ -19,6 +19,7 @@ from lookalike.catalog.resources import CollectionRow, check_there, collection_r
 from lookalike.content import open_sources
 from lookalike.content.blobs import Blobs, Thumbnails
 from lookalike.content.boxes import can_show, view_of
+from lookalike.content.child_process import Limits, set_limits
 from lookalike.decisions.label_vectors import NameReader
 from lookalike.decisions.operations import Operations
 from lookalike.errors import BadContent, BadInput, Conflict, NotFound
@@ -56,6 +57,7 @@ class Runtime:
         self.label_names = NameReader()
         self._extractors: OncePerKey[tuple[str, str], Extractor] = OncePerKey()
         self._check: Callable[[str], None] | None = None
+        set_limits(Limits(settings.read_seconds, settings.read_memory_mib))
         open_sources.register(self)
 
     def for_actor(self, actor: str) -> Runtime:

@@ -1,44 +1,30 @@
 """Reads PDF files: the text layer of each page, or its rendered picture with OCR.
 
-PDFium is not thread-safe: one lock guards every call of it, for all documents. Work on the text and
-the pictures runs outside of the lock.
+PDFium reads them in child processes (`pdf_child`), with limits of time and memory: a small file can
+demand any amount of both.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from lookalike.content.child_process import Answer, Child, Children, Failed
 from lookalike.errors import BadContent
 from lookalike.extractors.base import Content
 from lookalike.extractors.document.ocr import PIXELS_PER_INCH, OcrReader
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from pypdfium2 import PdfDocument
 
 MEDIA_TYPE = "application/pdf"
 
 THUMBNAIL_SIDE = 512
 """The longer side in pixels of a page that is rendered for a thumbnail."""
 
-_PDFIUM = Lock()
-_POINTS_PER_INCH = 72
-_MAX_SIDE = 2200
-"""The largest longer side in pixels of a rendered page, however large the page is."""
-
-_FEW_LETTERS = 32
-"""A page with fewer letters, and with pictures or many paths, counts as a scan."""
-
-_MANY_PATHS = 100
-_PICTURE_SHARE = 0.02
-_HYPHENATED = re.compile("[\\x02\\ufffe\\u00ad]\\s*")
-_CONTROLS = re.compile("[\\x00-\\x08\\x0e-\\x1f\\x7f]")
-_UNMAPPED = re.compile("[\\ufffd\\ue000-\\uf8ff]")
+_CHILDREN = Children("lookalike.extractors.document.pdf_child")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +38,10 @@ class PageText:
 class Pdf:
     """An open PDF; pages count from 1."""
 
-    def __init__(self, document: PdfDocument, name: str) -> None:
-        self._document = document
+    def __init__(self, child: Child, name: str, pages: int) -> None:
+        self._child = child
         self._name = name
-        with _PDFIUM:
-            self.pages = len(document)
+        self.pages = pages
 
     def where(self, page: int) -> str:
         """Return the name of a page for messages."""
@@ -64,67 +49,49 @@ class Pdf:
 
     def text(self, page: int) -> PageText:
         """Return the text layer of a page. Raises BadContent for a damaged page."""
-        with self._page(page) as opened:
-            words = opened.get_textpage()
-            try:
-                text = _clean(words.get_text_range())
-            finally:
-                words.close()
-            letters = sum(character.isalnum() for character in text)
-            unmapped = len(_UNMAPPED.findall(text))
-            needs_ocr = letters < max(_FEW_LETTERS, unmapped) and _shows_more(opened)
-        return PageText(text, needs_ocr)
+        values, _ = self._ask(page, {"ask": "text", "page": page})
+        return PageText(values["text"], values["needs_ocr"])
 
     def picture(self, page: int, *, side: int = 0, per_inch: float = 0) -> Image:
         """Return a page as RGB: its longer side has `side` pixels, or `per_inch` pixels per inch.
 
         Raises BadContent for a damaged page.
         """
-        with self._page(page) as opened:
-            longer = max(*opened.get_size(), 1.0)
-            wanted = side or longer * per_inch / _POINTS_PER_INCH
-            bitmap = opened.render(scale=min(wanted, _MAX_SIDE) / longer)
-            try:
-                image: Image = bitmap.to_pil()
-                return image.convert("RGB")
-            finally:
-                bitmap.close()
+        from PIL.Image import frombytes
 
-    @contextmanager
-    def _page(self, page: int) -> Iterator[Any]:
-        from pypdfium2 import PdfiumError
+        asked = {"ask": "picture", "page": page, "side": side, "per_inch": per_inch}
+        values, pixels = self._ask(page, asked)
+        return frombytes("RGB", tuple(values["size"]), pixels)
 
-        with _PDFIUM:
-            try:
-                opened = self._document[page - 1]
-                try:
-                    yield opened
-                finally:
-                    opened.close()
-            except (PdfiumError, IndexError, ValueError) as error:
-                raise BadContent(
-                    f"cannot read page {page} of {self._name!r} ({error}); print it into a new PDF"
-                ) from error
+    def _ask(self, page: int, question: Mapping[str, Any]) -> Answer:
+        try:
+            return self._child.ask(question)
+        except BadContent as error:
+            raise BadContent(
+                f"cannot read page {page} of {self._name!r} ({error}); print it into a new PDF"
+            ) from error
 
 
 @contextmanager
 def opened(content: Content) -> Iterator[Pdf]:
-    """Open a PDF. Raises BadContent if it is empty, damaged, encrypted, or has no pages."""
-    from pypdfium2 import PdfDocument, PdfiumError
+    """Open a PDF.
 
+    Raises BadContent if it is empty, damaged, encrypted, or has no pages, and where a page takes
+    too long or too much memory.
+    """
     try:
-        with _PDFIUM:
-            document = PdfDocument(content.data)
-    except (PdfiumError, ValueError) as error:
-        raise _unreadable(content, str(error)) from error
-    try:
-        pdf = Pdf(document, content.name)
-        if not pdf.pages:
-            raise BadContent(f"cannot read {content.name!r} as PDF: it has no pages; remove it")
-        yield pdf
-    finally:
-        with _PDFIUM:
-            document.close()
+        with _CHILDREN.one() as child:
+            try:
+                values, _ = child.ask({"ask": "open"}, content.data)
+            except BadContent as error:
+                raise _unreadable(content, str(error)) from error
+            if not values["pages"]:
+                raise BadContent(f"cannot read {content.name!r} as PDF: it has no pages; remove it")
+            yield Pdf(child, content.name, values["pages"])
+    except Failed as error:
+        raise BadContent(
+            f"cannot read {content.name!r} as PDF: {error}; print it into a new PDF, or remove it"
+        ) from error
 
 
 def render_page(content: Content, page: int) -> Image:
@@ -134,25 +101,6 @@ def render_page(content: Content, page: int) -> Image:
     """
     with opened(content) as pdf:
         return pdf.picture(page, side=THUMBNAIL_SIDE)
-
-
-def _shows_more(page: Any) -> bool:
-    """Return whether a page has a large picture, or so many paths that letters may be drawn."""
-    from pypdfium2 import raw
-
-    width, height = page.get_size()
-    paths = 0
-    for shape in page.get_objects(max_depth=4):
-        if shape.type == raw.FPDF_PAGEOBJ_IMAGE:
-            left, bottom, right, top = shape.get_bounds()
-            if (right - left) * (top - bottom) > _PICTURE_SHARE * width * height:
-                return True
-        paths += shape.type == raw.FPDF_PAGEOBJ_PATH
-    return paths > _MANY_PATHS
-
-
-def _clean(text: str) -> str:
-    return _CONTROLS.sub(" ", _HYPHENATED.sub("", text).replace("\r\n", "\n"))
 
 
 def _unreadable(content: Content, problem: str) -> BadContent:

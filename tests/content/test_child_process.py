@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ import pytest
 from reportlab.pdfgen.canvas import Canvas
 
 import lookalike
-from lookalike.content.child_process import Children, Failed, Limits, set_limits
+from lookalike.content.child_process import ChildFailed, ChildPool, Limits, set_limits
 from lookalike.errors import BadContent
 from lookalike.settings import read_settings
 
@@ -30,8 +31,8 @@ def limits() -> Iterator[None]:
 
 
 @pytest.fixture
-def children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Children]:
-    """Children of a module that does what it is asked for, however odd."""
+def children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ChildPool]:
+    """ChildPool of a module that does what it is asked for, however odd."""
     (tmp_path / f"{ODD}.py").write_text(
         "import os, time\n"
         "from lookalike.content.child_process import serve\n"
@@ -46,20 +47,20 @@ def children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Childr
         "serve(answer)\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    made = Children(ODD)
+    made = ChildPool(ODD)
     yield made
     made.end()
 
 
-def pid(children: Children) -> int:
-    with children.one() as child:
+def pid(children: ChildPool) -> int:
+    with children.borrowed() as child:
         return int(child.ask({"ask": "pid"})[0]["pid"])
 
 
-def test_a_child_answers_and_stays_for_the_next_content(children: Children) -> None:
-    with children.one() as child:
+def test_a_child_answers_and_stays_for_the_next_content(children: ChildPool) -> None:
+    with children.borrowed() as child:
         values, data = child.ask({"ask": "pid"}, b"abc" * 500_000)
-    with pytest.raises(BadContent, match="no"), children.one() as child:
+    with pytest.raises(BadContent, match="no"), children.borrowed() as child:
         child.ask({"ask": "refuse"})
 
     assert data == b"cba" * 500_000
@@ -75,11 +76,11 @@ def test_a_child_answers_and_stays_for_the_next_content(children: Children) -> N
     ],
 )
 def test_what_takes_too_much_is_killed_and_the_next_child_works(
-    children: Children, ask: str, said: str
+    children: ChildPool, ask: str, said: str
 ) -> None:
     set_limits(Limits(seconds=0.5, memory_mib=400))
 
-    with pytest.raises(Failed, match=said), children.one() as child:
+    with pytest.raises(ChildFailed, match=said), children.borrowed() as child:
         before = child._process.pid
         child.ask({"ask": ask})
 
@@ -89,11 +90,20 @@ def test_what_takes_too_much_is_killed_and_the_next_child_works(
         os.kill(before, 0)
 
 
-def test_several_threads_have_children_of_their_own(children: Children) -> None:
+def test_a_child_that_died_while_it_waited_is_replaced(children: ChildPool) -> None:
+    before = pid(children)
+    os.kill(before, signal.SIGKILL)
+    while children._idle[0].is_alive:
+        time.sleep(0.01)
+
+    assert pid(children) != before
+
+
+def test_several_threads_have_children_of_their_own(children: ChildPool) -> None:
     meeting, pids = threading.Barrier(3), set[int]()
 
     def ask() -> None:
-        with children.one() as child:
+        with children.borrowed() as child:
             pids.add(child.ask({"ask": "pid"})[0]["pid"])
             meeting.wait(timeout=60)
 
@@ -105,11 +115,11 @@ def test_several_threads_have_children_of_their_own(children: Children) -> None:
     assert len(pids) == 3
 
 
-def test_children_end_with_a_parent_that_is_killed(children: Children, tmp_path: Path) -> None:
+def test_children_end_with_a_parent_that_is_killed(children: ChildPool, tmp_path: Path) -> None:
     code = (
         "import time\n"
-        "from lookalike.content.child_process import Children\n"
-        f"with Children({ODD!r}).one() as child:\n"
+        "from lookalike.content.child_process import ChildPool\n"
+        f"with ChildPool({ODD!r}).borrowed() as child:\n"
         "    print(child.ask({'ask': 'pid'})[0]['pid'], flush=True)\n"
         "    time.sleep(60)\n"
     )

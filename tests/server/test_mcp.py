@@ -190,6 +190,28 @@ def test_pictures_are_shown_as_pictures_and_texts_as_texts(
     assert show("letters", letters.ids()[0])[1].text == "Where is my parcel, it is late"
 
 
+def test_an_id_in_two_collections_shows_that_of_the_one_asked_for(
+    library: Library, letters: Any
+) -> None:
+    first, *_ = letters.ids()
+    others = library.labeler("others", extractor="text")
+    others.add([{"text": "Quite another letter", "id": first}])
+
+    given = {"collection": "others", "ids": [first]}
+    shown = asked(library, lambda client: client.call_tool("show_documents", given)).content
+
+    assert shown[1].text == "Quite another letter"
+
+
+def test_as_many_look_alikes_are_found_as_are_asked_for(library: Library) -> None:
+    many = library.labeler("many", extractor="text")
+    many.add([{"text": f"Letter number {n} about parcels"} for n in range(41)])
+
+    found = call(library, "search_documents", collection="many", like=many.ids()[0], limit=40)
+
+    assert len(found) == 40
+
+
 def test_errors_name_the_value_and_the_cure(library: Library, letters: Any) -> None:
     assert "letters" in refused(library, "list_documents", collection="leters")
     assert "doc_no" in refused(library, "explain_label", collection="letters", id="doc_no")

@@ -39,7 +39,7 @@ _FIRST_TO_GO = "500"
 """Where memory runs out, the kernel ends a child before the process that holds the store."""
 
 
-class Failed(Exception):
+class ChildFailed(Exception):
     """A child did not answer: the message says why, and ends with the cure."""
 
 
@@ -84,23 +84,28 @@ class Child:
     def ask(self, question: Mapping[str, Any], data: bytes = b"") -> Answer:
         """Return the answer to a question.
 
-        Raises Failed if the child takes too long or ends, BadContent as the child did.
+        Raises ChildFailed if the child takes too long or ends, BadContent as the child did.
         """
         try:
             self._questions.send_bytes(_packed(question, data))
             if not self._answers.poll(self.limits.seconds):
-                raise Failed(
+                raise ChildFailed(
                     f"it takes longer than {self.limits.seconds:g} s (LOOKALIKE_READ_SECONDS)"
                 )
             values, answer = _unpacked(self._answers.recv_bytes())
         except (EOFError, OSError) as error:
-            raise Failed(
+            raise ChildFailed(
                 f"the reader crashed, or needs more than {self.limits.memory_mib} MiB of memory "
                 "(LOOKALIKE_READ_MEMORY_MIB)"
             ) from error
         if _PROBLEM in values:
             raise BadContent(str(values[_PROBLEM]))
         return values, answer
+
+    @property
+    def is_alive(self) -> bool:
+        """Return whether the child still runs."""
+        return self._process.poll() is None
 
     def end(self) -> None:
         """Kill the child."""
@@ -110,7 +115,7 @@ class Child:
         self._answers.close()
 
 
-class Children:
+class ChildPool:
     """The children of a module: borrowed for one content, and kept for the next."""
 
     def __init__(self, module: str) -> None:
@@ -121,8 +126,11 @@ class Children:
         os.register_at_fork(after_in_child=self._forget)
 
     @contextmanager
-    def one(self) -> Iterator[Child]:
-        """Borrow a child; it is killed if the block raises anything but BadContent."""
+    def borrowed(self) -> Iterator[Child]:
+        """Borrow a child; it is killed if the block raises anything but BadContent.
+
+        One that died while it waited is replaced: what comes next is not to blame.
+        """
         child = self._taken() or Child(self._module, _limits)
         try:
             yield child
@@ -145,7 +153,7 @@ class Children:
         while True:
             with self._lock:
                 child = self._idle.pop() if self._idle else None
-            if child is None or child.limits == _limits:
+            if child is None or (child.limits == _limits and child.is_alive):
                 return child
             child.end()
 

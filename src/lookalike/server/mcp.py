@@ -19,7 +19,7 @@ from lookalike.catalog.api_keys import Caller, Scope
 from lookalike.catalog.reader import ids_of
 from lookalike.catalog.resources import Kind, collection_from, named
 from lookalike.catalog.retrievers import Query, Searching
-from lookalike.content.boxes import can_show
+from lookalike.content.boxes import can_show, view_of
 from lookalike.errors import BadInput, LookalikeError, MissingExtra
 from lookalike.library.collection.collection import Collection
 from lookalike.library.library import Library
@@ -43,7 +43,8 @@ _INSTRUCTIONS = """\
 Lookalike labels a collection of pictures, texts or faces from a few examples that people label.
 Begin with list_collections. What has no label waits for review: next_questions returns what is
 worth asking about, show_documents shows the pictures and texts, search_documents finds what looks
-like a text or a document, and explain_label shows the evidence. """
+like a text or a document, and explain_label shows the evidence. In a collection with several label
+fields all tools are about its first. """
 _SUGGESTS = "Your labels are suggestions: they change nothing until a person confirms them."
 _LABELS = "Your labels count as a person's and decide look-alikes at once; undo takes them back."
 _READS = "You can only read."
@@ -102,7 +103,7 @@ class QuestionState(BaseModel):
 
 
 class Evidence(BaseModel):
-    """A reference that a label rests on: its `share` of the evidence, and who labelled it."""
+    """A reference that a label rests on: how similar it is, and who labelled it."""
 
     id: str
     file_name: str
@@ -238,7 +239,8 @@ class _Tools:
         if bool(text) == bool(like):
             raise BadInput("give either a text or the id of a document to search for")
         chosen = self._library.collection(collection)
-        query = Query({"document_id": like}, "document") if like else Query(text, top_k=limit)
+        value, mode = ({"document_id": like}, "document") if like else (text, "")
+        query = Query(value, mode, top_k=limit)
         scores = self._scores(chosen, query, label, limit)
         documents = {one.id: one for one in chosen.documents(ids=scores)}
         return [_state(documents[id], score) for id, score in scores.items()]
@@ -258,13 +260,14 @@ class _Tools:
         for id in ids:
             document = chosen.document(id)
             shown.append(f"{document.id} ({document.file_name}), label: {document.label}")
-            found = runtime.content_of(id)
-            if found is None:
-                shown.append("its content is not in the store")
-            elif can_show(found[0].media_type):
-                shown.append(Image(data=runtime.thumbnail(*found), format="jpeg"))
+            blob = next((one for one in document.blobs if one.sha256 == document.sha256), None)
+            if blob is not None and can_show(blob.media_type):
+                jpeg = runtime.thumbnail(blob, view_of(document.attributes))
+                shown.append(Image(data=jpeg, format="jpeg"))
+            elif blob is not None and blob.media_type.startswith("text/"):
+                shown.append(runtime.text(blob)[:_TEXT_LENGTH])
             else:
-                shown.append(runtime.text(found[0])[:_TEXT_LENGTH])
+                shown.append("its content is neither a picture nor a text, and cannot be shown")
         return shown
 
     def next_questions(self, collection: str, limit: Count = 3) -> list[QuestionState]:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from lookalike.content.child_process import Answer, Child, Children, Failed
+from lookalike.content.child_process import Answer, Child, ChildFailed, ChildPool
 from lookalike.errors import BadContent
 from lookalike.extractors.base import Content
 from lookalike.extractors.document.ocr import PIXELS_PER_INCH, OcrReader
@@ -24,7 +24,7 @@ MEDIA_TYPE = "application/pdf"
 THUMBNAIL_SIDE = 512
 """The longer side in pixels of a page that is rendered for a thumbnail."""
 
-_CHILDREN = Children("lookalike.extractors.document.pdf_child")
+_READERS = ChildPool("lookalike.extractors.document.pdf_child")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def opened(content: Content) -> Iterator[Pdf]:
     too long or too much memory.
     """
     try:
-        with _CHILDREN.one() as child:
+        with _READERS.borrowed() as child:
             try:
                 values, _ = child.ask({"ask": "open"}, content.data)
             except BadContent as error:
@@ -88,7 +88,7 @@ def opened(content: Content) -> Iterator[Pdf]:
             if not values["pages"]:
                 raise BadContent(f"cannot read {content.name!r} as PDF: it has no pages; remove it")
             yield Pdf(child, content.name, values["pages"])
-    except Failed as error:
+    except ChildFailed as error:
         raise BadContent(
             f"cannot read {content.name!r} as PDF: {error}; print it into a new PDF, or remove it"
         ) from error

@@ -72,7 +72,7 @@ function promise(sheet) {
   if (sheet.kind === "names") return "These become references. First drop what is wrong, or name it.";
   const [count, more] = [sheet.documents.length, moreOf(sheet)];
   const these = count > 1 ? `these ${count}` : "this one";
-  return more >= 1 ? html`Confirm ${these} and <b>about ${more.toLocaleString()} more</b> get their label. <span class="dim">First drop what is wrong, or name it.</span>` : `Confirm ${these}. First drop what is wrong, or name it.`;
+  return more >= 1 ? html`Confirm ${these} and <b>about ${Math.round(more).toLocaleString()} more</b> get their label. <span class="dim">First drop what is wrong, or name it.</span>` : `Confirm ${these}. First drop what is wrong, or name it.`;
 }
 
 /** @param {Strip} sheet @param {(id: string) => void} run */

@@ -18,6 +18,7 @@ from PIL import Image
 
 import lookalike
 from lookalike.formats.coco import read_coco
+from lookalike.labels import is_within
 from lookalike.library.annotations import export_annotations, import_annotations
 
 EXAMPLES_EACH = 10
@@ -44,7 +45,7 @@ def main(folder: Path) -> None:
     back = [one for each in read_coco(folder / "things.json") for one in each.regions or ()]
     origins = Counter(one.origin for one in back)
 
-    right = sum(one.label == kinds[one.id] for one in automatic)
+    right = sum(is_within(kinds[one.id], str(one.label)) for one in automatic)
     reasons = Counter(str(one.reason) for one in null)
     print(f"regions    {done.regions} in {done.added.added} pictures")
     print(f"coverage   {len(automatic) / (len(automatic) + len(null)):.1%} of the unlabelled ones")

@@ -38,6 +38,7 @@ from lookalike.extractors.registry import extractors
 from lookalike.library.demo import run_demo
 from lookalike.quality.reports import EXPORT_COLUMNS
 from lookalike.settings import SETTINGS
+from plausible import meets
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -239,6 +240,12 @@ def conversation(text: str) -> Iterator[tuple[str, str]]:
             yield command.strip(), shown.strip()
 
 
+def counted(precision: str) -> tuple[int, int]:
+    """The two counts of "95.8% (161 of 168)"."""
+    right, of = precision.split("(")[1].rstrip(")").split(" of ")
+    return int(right), int(of)
+
+
 def test_the_example_of_products_reaches_the_precision_it_asks_for(
     place: Path, samples_store: Path
 ) -> None:
@@ -253,9 +260,9 @@ def test_the_example_of_products_reaches_the_precision_it_asks_for(
     )
 
     assert done.returncode == 0, done.stderr
-    shares = {line.split()[0]: line.split()[1] for line in done.stdout.splitlines()}
-    assert float(shares["coverage"].rstrip("%")) > 30
-    assert float(shares["precision"].rstrip("%")) >= 90
+    shares = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
+    assert float(shares["coverage"].split("%")[0]) > 30
+    assert meets(*counted(shares["precision"]))
     assert len((store / "labelled.csv").read_text("utf-8").splitlines()) == 534
 
 
@@ -269,9 +276,9 @@ def test_the_example_of_objects_reaches_the_precision_it_asks_for(place: Path) -
     )
 
     assert done.returncode == 0, done.stderr
-    shares = {line.split()[0]: line.split()[1] for line in done.stdout.splitlines()}
-    assert float(shares["coverage"].rstrip("%")) > 30
-    assert float(shares["precision"].rstrip("%")) >= 90
+    shares = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
+    assert float(shares["coverage"].split("%")[0]) > 30
+    assert meets(*counted(shares["precision"]))
     annotations = json.loads((place / "work" / "things.json").read_text("utf-8"))["annotations"]
     assert {one["label_source"] for one in annotations} == {"human", "auto"}
     assert (place / "work" / "yolo" / "data.yaml").is_file()
@@ -287,7 +294,7 @@ def test_the_example_of_documents_labels_papers_and_scans_rightly(
     shown = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert shown["papers"] == "36, 2 of them scans"
     assert shown["unreadable"] == "0"
-    assert float(shown["precision"].split("%")[0]) >= 90
+    assert meets(*counted(shown["precision"]))
     assert "is like" in shown["why"]
 
 

@@ -159,9 +159,11 @@ class Session:
         pool = self.open
         self.winners[:], self.probability[:], self.limit = -1, 0, UNREACHABLE
         present = np.flatnonzero(counts)
-        self.scores.set_references(
-            {f"{label:04}": np.flatnonzero(self.said == label) for label in present.tolist()}
-        )
+        references = {
+            f"{label:04}": np.flatnonzero(self.said == label) for label in present.tolist()
+        }
+        self.scores = self.scores.suited_to(references)
+        self.scores.set_references(references)
         if (counts > 1).sum() > 1:
             self._learn(pool, present)
         right = self.winners[pool] == self.truth[pool]

@@ -107,10 +107,8 @@ def run(tree: Trees, data: Data, paths: Sequence[str], seed: int, land: Neighbou
         if label:
             named.setdefault(label, []).append(place)
     references = np.union1d(references, drawn[said != ""])
-    scores = Scores(land)
-    scores.set_references(
-        with_background({name: np.sort(places) for name, places in named.items()}, new)
-    )
+    sorted_places = {name: np.sort(places) for name, places in named.items()}
+    scores = Scores.of(land, with_background(sorted_places, new))
     waiting = np.setdiff1d(np.arange(len(truth)), np.union1d(references, new))
     return _outcome(scores, waiting, truth[waiting], AnswerSampling(drawn=np.sort(drawn), new=new))
 

@@ -151,7 +151,10 @@ def _by_neighbour_graph(
     scores = Scores(land)
 
     def label(voters: _Voters, batch: Places) -> _Answers:
-        scores.set_references(_named(voters.places, voters.own))
+        nonlocal scores
+        references = _named(voters.places, voters.own)
+        scores = scores.suited_to(references)
+        scores.set_references(references)
         left = leave_one_out(scores, calibrating(voters))
         sure = fit_level(scores, left, batch, Terms.for_all(left, _TARGET)).confidence
         said = predict(sure, scores, batch)

@@ -73,13 +73,11 @@ class Case:
     @cached_property
     def scores(self) -> Scores:
         """The scores of the rule on the neighbour graph."""
-        scores = Scores(self.neighbour_graph)
         own = self.split.own
         places = {
             name: self.split.references[own == column] for column, name in enumerate(self.names)
         }
-        scores.set_references(places)
-        return scores
+        return Scores.of(self.neighbour_graph, places)
 
     @cached_property
     def left(self) -> LeftOutScores:

@@ -85,7 +85,7 @@ def _bring_in(cells: Collection, options: argparse.Namespace, folder: Path) -> d
     seconds = time.process_time() - started
     bare = _bare_seconds(done.regions)
     print(f"{done.added.added} pictures, {done.regions} regions")
-    print("refused: {**found.refused, **done.refused}")
+    print(f"refused: {dict(found.refused) | dict(done.refused)}")
     print(f"failed: {done.added.failed}")
     each = 1000 / max(done.regions, 1)
     print(f"import {seconds * each:.1f} ms of processor time a region, bare network ", end="")

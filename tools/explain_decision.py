@@ -106,14 +106,11 @@ class Story:
         return float(self.neighbour_graph.cosines(self.here, np.array([place]))[0, 0])
 
     def _scores(self, silent: int) -> Scores:
-        scores = Scores(self.neighbour_graph)
-        scores.set_references(
-            {
-                label: np.array([place for place in sorted(places) if place != silent])
-                for label, places in self.examples.items()
-            }
-        )
-        return scores
+        references = {
+            label: np.array([place for place in sorted(places) if place != silent])
+            for label, places in self.examples.items()
+        }
+        return Scores.of(self.neighbour_graph, references)
 
 
 def read_story() -> Story:

@@ -7,9 +7,9 @@ import pytest
 from numpy.typing import NDArray
 
 from lookalike.classifier.graph.graph import NeighbourGraph, attach, build_neighbour_graph
-from lookalike.classifier.graph.propagation import DECAY, SCALES, STEPS, Graph, push
+from lookalike.classifier.graph.propagation import DECAY, FINE, SCALES, STEPS, Graph, push
 from lookalike.classifier.scores.leave_one_out import leave_one_out
-from lookalike.classifier.scores.scores import Scores
+from lookalike.classifier.scores.scores import FEW_REFERENCES, Scores
 
 Table = NDArray[np.float64]
 
@@ -84,6 +84,23 @@ def test_what_arrives_faint_stays_and_goes_no_farther() -> None:
     assert faint.amounts[2] == pytest.approx((0.9 * 0.02) ** 2)
     assert stronger.places.tolist() == [0, 1, 2, 3]
     assert stronger.amounts[3] == pytest.approx(2 * 0.9 * (0.9 * 0.02) ** 2)
+    fine = push(chain, np.array([0]), np.ones(1, np.float32), 3, FINE)
+    assert fine.places.tolist() == [0, 1, 2, 3]
+
+
+def test_few_references_guide_items_that_they_would_not_reach_in_a_coarse_push() -> None:
+    vectors = np.random.default_rng(4).standard_normal((3000, 12)).astype(np.float16)
+    wide = build_neighbour_graph(np.arange(3000), vectors)
+    few = {"one": np.array([0]), "other": np.array([1500])}
+    coarse, every = Scores(wide), np.arange(3000)
+    coarse.set_references(few)
+
+    chosen = Scores.of(wide, few)
+
+    reached = [(one.evidence(every)[:, 0] > 0).mean() for one in (coarse, chosen)]
+    assert reached[1] > 2 * reached[0]
+    many = few | {"many": np.arange(1, 1 + FEW_REFERENCES)}
+    assert [chosen.is_fine, chosen.suited_to(many).is_fine] == [True, False]
 
 
 def references(seed: int = 0) -> dict[str, Any]:

@@ -36,11 +36,13 @@ from lookalike.classifier.graph.arrays import (
 from lookalike.classifier.graph.metric import Blend, Whitening, spans
 from lookalike.classifier.graph.neighbours import FindLists, neighbour_lists, neighbours
 from lookalike.classifier.graph.propagation import (
+    COARSE,
     DECAY,
     END,
     NEIGHBOURS,
     SCALES,
     STEPS,
+    Cut,
     Evidence,
     Floats,
     Graph,
@@ -206,11 +208,12 @@ class NeighbourGraph:
         )
         return (rows @ columns.T) * scale
 
-    def evidence(self, place: int) -> Evidence:
+    def evidence(self, place: int, cut: Cut = COARSE) -> Evidence:
         """Return the evidence that the item at `place` gives to all others."""
         if place < self.nodes:
-            return push(self.graph, np.array([place]), np.ones(1, np.float32), STEPS)
-        spread = push(self.graph, self.near[place], DECAY * self.near_weights[place], STEPS - 1)
+            return push(self.graph, np.array([place]), np.ones(1, np.float32), STEPS, cut)
+        mass = DECAY * self.near_weights[place]
+        spread = push(self.graph, self.near[place], mass, STEPS - 1, cut)
         return Evidence(np.append(spread.places, place), np.append(spread.amounts, np.float32(1)))
 
     def with_out_of_graph(self, evidence: Evidence, first: int | None = None) -> Evidence:

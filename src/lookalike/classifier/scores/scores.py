@@ -25,7 +25,9 @@ from numpy.typing import NDArray
 from lookalike.classifier.graph.arrays import Bytes, product, union, without
 from lookalike.classifier.graph.graph import NeighbourGraph
 from lookalike.classifier.graph.propagation import (
+    COARSE,
     DECAY,
+    FINE,
     Evidence,
     Floats,
     GraphSmoother,
@@ -203,6 +205,11 @@ BACKGROUND = ""
 _NO_LABEL_EVIDENCE = Evidence(np.empty(0, np.int64), np.empty(0, np.float32))
 _NO_COLUMN = Column(np.empty(0, np.int64), np.empty((2, 0), np.float32))
 
+FEW_REFERENCES = 500
+"""Up to so many references, evidence is pushed finely. With three to ten references of each of
+three or four labels, among 4,886 to 7,600 items, .03 to .30 more of the best guesses are right so.
+Many references lie so close that it makes no difference."""
+
 _STEPS_OF_W = 4
 """W is stored in quarters: a finer grid changes many more items and is no more informative."""
 
@@ -253,10 +260,18 @@ class Scores:
     label but the background.
 
     With `weights`, whole numbers > 0 for all items, e is a weighted mean and m_c a weighted sum.
+    `is_fine` pushes evidence finely (`propagation.FINE`), which few references need (`suited_to`).
     """
 
-    def __init__(self, neighbour_graph: NeighbourGraph, weights: Places | None = None) -> None:
+    def __init__(
+        self,
+        neighbour_graph: NeighbourGraph,
+        weights: Places | None = None,
+        *,
+        is_fine: bool = False,
+    ) -> None:
         self._neighbour_graph, self._weights = neighbour_graph, weights
+        self.is_fine = is_fine
         self._reference_evidence: dict[int, _ReferenceEvidence] = {}
         self._references: dict[str, Places] = {}
         self._evidence: dict[str, Evidence] = {}
@@ -267,6 +282,13 @@ class Scores:
         self._smoother: GraphSmoother | None = None
         self._remoteness: Floats | None = None
         self._nearest_reference = NearestReference(len(neighbour_graph), neighbour_graph.cosines)
+
+    @classmethod
+    def of(cls, neighbour_graph: NeighbourGraph, references: Mapping[str, Places]) -> Scores:
+        """Return the scores of `references` (sorted places by label), with the cut they need."""
+        scores = cls(neighbour_graph).suited_to(references)
+        scores.set_references(references)
+        return scores
 
     @property
     def neighbour_graph(self) -> NeighbourGraph:
@@ -289,7 +311,18 @@ class Scores:
             and self._weights is not None
             and np.array_equal(weights, self._weights)
         )
-        return self if same else Scores(self.neighbour_graph, weights)
+        return self if same else Scores(self.neighbour_graph, weights, is_fine=self.is_fine)
+
+    def suited_to(self, references: Mapping[str, Places]) -> Scores:
+        """Return these scores, or empty ones over the same graph if so many `references` by label
+        need another cut.
+        """
+        return self.with_cut(is_fine=sum(map(len, references.values())) <= FEW_REFERENCES)
+
+    def with_cut(self, *, is_fine: bool) -> Scores:
+        """Return these scores, or empty ones over the same graph if their cut differs."""
+        same = is_fine == self.is_fine
+        return self if same else Scores(self.neighbour_graph, self._weights, is_fine=is_fine)
 
     def weights_of(self, places: Places) -> Places:
         """Return the weights of references (m,), 1 if all count alike."""
@@ -332,7 +365,8 @@ class Scores:
 
         The scores of the items that are here already stay the same.
         """
-        extended, known = Scores(neighbour_graph, self._weights), len(self.neighbour_graph)
+        extended = Scores(neighbour_graph, self._weights, is_fine=self.is_fine)
+        known = len(self.neighbour_graph)
         extended._reference_evidence = dict(self._reference_evidence)
         extended._references = dict(self._references)
         extended._class_similarity = self._class_similarity.extended_to(neighbour_graph.whitened)
@@ -415,7 +449,7 @@ class Scores:
         """Return the evidence of the reference at `place`; computed once, then cached."""
         if place not in self._reference_evidence:
             graph = self.neighbour_graph
-            evidence = graph.evidence(place)
+            evidence = graph.evidence(place, FINE if self.is_fine else COARSE)
             itself = float(evidence.at(np.array([place]))[0])
             if place >= graph.nodes:  # its neighbours return a part of its own evidence
                 itself += float(

@@ -258,7 +258,7 @@ class GraphClassifier:
         """
         graph = self.neighbour_graph
         sampling = _by_place(sampling or AnswerSampling(), graph)
-        scores = self._set_references(references)
+        scores = self._suited_scores(references)
         trusted, doubted = without_suspects(scores, sampling.confirmed)
         if doubted.references:
             scores.set_references(trusted)
@@ -271,11 +271,13 @@ class GraphClassifier:
             hierarchical=hierarchical,
             closed=closed,
         )
+        confidence = replace(confidence, is_fine=scores.is_fine)
         self._confidence, self._predictions = confidence, None
         return FittedConfidence(confidence, graph.pks[doubted.places])
 
     def restore(self, confidence: Confidence, references: Mapping[str, Places]) -> None:
         """Use a confidence fitted earlier, with the current references."""
+        self._scores = self._known_scores().with_cut(is_fine=confidence.is_fine)
         self._set_references(references)
         self._confidence, self._predictions = confidence, None
 
@@ -326,17 +328,27 @@ class GraphClassifier:
 
     def compute_scores(self, references: Mapping[str, Places]) -> Scores | None:
         """Set the references of each label without fitting; return the scores, None without any."""
-        return self._set_references(references) if references else None
+        if not references:
+            return None
+        fitted = self._confidence is not None
+        return self._set_references(references) if fitted else self._suited_scores(references)
+
+    def _suited_scores(self, references: Mapping[str, Places]) -> Scores:
+        """Set the references of each label, with the cut that so many need; return the scores."""
+        self._scores = self._known_scores().suited_to(references)
+        return self._set_references(references)
 
     def _set_references(self, references: Mapping[str, Places]) -> Scores:
-        graph = self.neighbour_graph
-        if self._scores is None:
-            self._scores = Scores(graph)
+        graph, scores = self.neighbour_graph, self._known_scores()
         places = {name: graph.places_of(pks) for name, pks in references.items()}
-        if self._scores.changed_by(places):
-            self._scores.set_references(places)
+        if scores.changed_by(places):
+            scores.set_references(places)
             self._confidence = self._predictions = None
-        return self._scores
+        self._scores = scores
+        return scores
+
+    def _known_scores(self) -> Scores:
+        return Scores(self.neighbour_graph) if self._scores is None else self._scores
 
     @property
     def reach(self) -> GraphReach:

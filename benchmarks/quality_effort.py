@@ -159,11 +159,9 @@ class Session:
         pool = self.open
         self.winners[:], self.probability[:], self.limit = -1, 0, UNREACHABLE
         present = np.flatnonzero(counts)
-        references = {
-            f"{label:04}": np.flatnonzero(self.said == label) for label in present.tolist()
-        }
-        self.scores = self.scores.suited_to(references)
-        self.scores.set_references(references)
+        self.scores = self.scores.for_references(
+            {f"{label:04}": np.flatnonzero(self.said == label) for label in present.tolist()}
+        )
         if (counts > 1).sum() > 1:
             self._learn(pool, present)
         right = self.winners[pool] == self.truth[pool]

@@ -108,7 +108,7 @@ def run(tree: Trees, data: Data, paths: Sequence[str], seed: int, land: Neighbou
             named.setdefault(label, []).append(place)
     references = np.union1d(references, drawn[said != ""])
     sorted_places = {name: np.sort(places) for name, places in named.items()}
-    scores = Scores.of(land, with_background(sorted_places, new))
+    scores = Scores(land).for_references(with_background(sorted_places, new))
     waiting = np.setdiff1d(np.arange(len(truth)), np.union1d(references, new))
     return _outcome(scores, waiting, truth[waiting], AnswerSampling(drawn=np.sort(drawn), new=new))
 

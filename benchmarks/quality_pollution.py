@@ -152,9 +152,7 @@ def _by_neighbour_graph(
 
     def label(voters: _Voters, batch: Places) -> _Answers:
         nonlocal scores
-        references = _named(voters.places, voters.own)
-        scores = scores.suited_to(references)
-        scores.set_references(references)
+        scores = scores.for_references(_named(voters.places, voters.own))
         left = leave_one_out(scores, calibrating(voters))
         sure = fit_level(scores, left, batch, Terms.for_all(left, _TARGET)).confidence
         said = predict(sure, scores, batch)

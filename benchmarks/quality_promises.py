@@ -207,13 +207,14 @@ def _ask(
     answers: _Answers, neighbour_graph: NeighbourGraph, count: int, chance: np.random.Generator
 ) -> None:
     """Ask `count` questions in rounds: most by what an answer settles, the rest at random."""
-    graph = neighbour_graph.graph
+    scores, graph = Scores(neighbour_graph), neighbour_graph.graph
     shape = (len(graph), len(graph))
     spread = csr_matrix((graph.weights, graph.columns, graph.starts), shape=shape)
     for start in range(0, count, _ROUND):
         size = min(_ROUND, count - start)
         random = round(_SLICE * size)
-        need = _need(Scores.of(neighbour_graph, answers.references()), answers)
+        scores = scores.for_references(answers.references())
+        need = _need(scores, answers)
         for _ in range(size - random):
             pick = _most_worth(spread, need)
             reached = neighbour_graph.evidence(pick)
@@ -245,7 +246,8 @@ def _most_worth(spread: csr_matrix, need: NDArray[np.float64]) -> int:
 
 
 def _outcome(answers: _Answers, neighbour_graph: NeighbourGraph) -> Outcome:
-    scores, waiting = Scores.of(neighbour_graph, answers.references()), answers.open()
+    scores = Scores(neighbour_graph).for_references(answers.references())
+    waiting = answers.open()
     sure = fit_confidence(scores, waiting, TARGET, sampling=answers.sampling)
     ground = decision_rule_of(sure, len(neighbour_graph)).ground
     predictions = predict(sure, scores, waiting)

@@ -77,7 +77,7 @@ class Case:
         places = {
             name: self.split.references[own == column] for column, name in enumerate(self.names)
         }
-        return Scores.of(self.neighbour_graph, places)
+        return Scores(self.neighbour_graph).for_references(places)
 
     @cached_property
     def left(self) -> LeftOutScores:

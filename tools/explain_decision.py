@@ -110,7 +110,7 @@ class Story:
             label: np.array([place for place in sorted(places) if place != silent])
             for label, places in self.examples.items()
         }
-        return Scores.of(self.neighbour_graph, references)
+        return Scores(self.neighbour_graph).for_references(references)
 
 
 def read_story() -> Story:

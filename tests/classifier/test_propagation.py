@@ -95,12 +95,13 @@ def test_few_references_guide_items_that_they_would_not_reach_in_a_coarse_push()
     coarse, every = Scores(wide), np.arange(3000)
     coarse.set_references(few)
 
-    chosen = Scores.of(wide, few)
+    selected = Scores(wide).for_references(few)
 
-    reached = [(one.evidence(every)[:, 0] > 0).mean() for one in (coarse, chosen)]
+    reached = [(one.evidence(every)[:, 0] > 0).mean() for one in (coarse, selected)]
     assert reached[1] > 2 * reached[0]
     many = few | {"many": np.arange(1, 1 + FEW_REFERENCES)}
-    assert [chosen.is_fine, chosen.suited_to(many).is_fine] == [True, False]
+    assert selected.fine_propagation
+    assert not selected.for_references(many).fine_propagation
 
 
 def references(seed: int = 0) -> dict[str, Any]:

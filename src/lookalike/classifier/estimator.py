@@ -432,8 +432,7 @@ class _GraphRule:
             f"{code:09d}": references.pks[references.codes == code]
             for code in np.unique(references.codes).tolist()
         }
-        scores = scores.suited_to(by_label)
-        scores.set_references(by_label)
+        scores = scores.for_references(by_label)
         voting, doubted = without_suspects(scores, np.flatnonzero(weights > 1))
         scores.set_references(voting)
         light = np.flatnonzero(weights < 1)  # these calibrate less, like references that look wrong

@@ -103,9 +103,9 @@ class Confidence:
     default `target`; `certified` is True if a certificate set it. `answers` calibrated it, `drawn`
     of them from a uniform random sample, `sampled` of them drawn or checked. `fair_missing` more
     sampled ones are needed if a queue picked most answers, and about `drawn_missing` more drawn
-    ones would certify a threshold. `line` corrects p by random samples. `is_fine` is the cut of the
-    scores that it was fitted on (`Scores`). `above` is the model of the parents, for items that get
-    none of these labels (`hierarchy`).
+    ones would certify a threshold. `line` corrects p by random samples. `fine_propagation` is that
+    of the scores it was fitted on (`Scores`). `above` is the model of the parents, for items that
+    get none of these labels (`hierarchy`).
     """
 
     labels: tuple[str, ...]
@@ -124,7 +124,7 @@ class Confidence:
     fair_missing: int
     drawn_missing: int
     line: Line = UNCHANGED
-    is_fine: bool = False
+    fine_propagation: bool = False
     above: Confidence | None = None
 
     @property

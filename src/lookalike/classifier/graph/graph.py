@@ -42,11 +42,11 @@ from lookalike.classifier.graph.propagation import (
     NEIGHBOURS,
     SCALES,
     STEPS,
-    Cut,
     Evidence,
     Floats,
     Graph,
     Places,
+    Truncation,
     ends_of,
     push,
     scale_widths,
@@ -208,12 +208,12 @@ class NeighbourGraph:
         )
         return (rows @ columns.T) * scale
 
-    def evidence(self, place: int, cut: Cut = COARSE) -> Evidence:
+    def evidence(self, place: int, truncation: Truncation = COARSE) -> Evidence:
         """Return the evidence that the item at `place` gives to all others."""
         if place < self.nodes:
-            return push(self.graph, np.array([place]), np.ones(1, np.float32), STEPS, cut)
+            return push(self.graph, np.array([place]), np.ones(1, np.float32), STEPS, truncation)
         mass = DECAY * self.near_weights[place]
-        spread = push(self.graph, self.near[place], mass, STEPS - 1, cut)
+        spread = push(self.graph, self.near[place], mass, STEPS - 1, truncation)
         return Evidence(np.append(spread.places, place), np.append(spread.amounts, np.float32(1)))
 
     def with_out_of_graph(self, evidence: Evidence, first: int | None = None) -> Evidence:

@@ -6,9 +6,9 @@ cos_ij)² / (σ_i σ_j)), σ_i the distance to the last neighbour of that scale.
 symmetric by the larger of w_ij and w_ji, and normalised as S = D^(−½) W D^(−½).
 
 The **evidence** of node r is K_·r = Σ_{t=0..4} 0.9^t (S^t)_·r. It is computed by pushing one unit
-from r. Small amounts are dropped on the way, or kept but not pushed on: a **cut**. The result has
-some thousand entries, whatever the size of the graph. (Label spreading after Zhou et al. 2004, cut
-after four steps; local scaling after Zelnik-Manor and Perona 2004.)
+from r, and truncated: small amounts are dropped, or kept but not pushed on (`Truncation`). The
+result has some thousand entries, whatever the size of the graph. (Label spreading after Zhou et al.
+2004, cut after four steps; local scaling after Zelnik-Manor and Perona 2004.)
 """
 
 from __future__ import annotations
@@ -37,16 +37,19 @@ Floats = NDArray[np.float32]
 Places = NDArray[np.int64]
 
 
-class Cut(NamedTuple):
-    """Where a push ends: amounts below `drop` are lost, below `stay` they are not pushed on."""
+class Truncation(NamedTuple):
+    """Where propagation stops: amounts below `drop_below` are dropped, and those below `stop_below`
+    are kept but not pushed on.
+    """
 
-    drop: np.float32
-    stay: np.float32
+    drop_below: np.float32
+    stop_below: np.float32
 
 
-COARSE = Cut(np.float32(1e-4), np.float32(4e-4))
-FINE = Cut(np.float32(1e-5), np.float32(1e-5))
-"""Takes three times as long as COARSE, and reaches three to five times as many items."""
+COARSE = Truncation(drop_below=np.float32(1e-4), stop_below=np.float32(4e-4))
+FINE = Truncation(drop_below=np.float32(1e-5), stop_below=np.float32(1e-5))
+"""Reaches two to five times as many items as COARSE; a push takes three times as long among
+100,000."""
 
 
 END = np.dtype([("column", np.int32), ("weight", np.float32)])
@@ -125,7 +128,9 @@ def scale_widths(cosines: Floats) -> Floats:
     return np.stack([_widths(cosines[:, :k]) for k in SCALES])
 
 
-def push(graph: Graph, places: Places, mass: Floats, steps: int, cut: Cut = COARSE) -> Evidence:
+def push(
+    graph: Graph, places: Places, mass: Floats, steps: int, truncation: Truncation = COARSE
+) -> Evidence:
     """Return the evidence of up to `steps` propagation steps from `mass` on different `places`.
 
     One unit on one node gives the evidence of that node.
@@ -133,9 +138,9 @@ def push(graph: Graph, places: Places, mass: Floats, steps: int, cut: Cut = COAR
     reached = Evidence(places, mass)
     visits = [reached]
     for _ in range(steps):
-        continues = reached.amounts >= cut.stay
+        continues = reached.amounts >= truncation.stop_below
         places, mass = reached.places[continues], reached.amounts[continues]
-        places, amounts = propagate_once(graph, places, DECAY * mass, least=cut.drop)
+        places, amounts = propagate_once(graph, places, DECAY * mass, least=truncation.drop_below)
         reached = Evidence(places, amounts.astype(np.float32))
         visits.append(reached)
     places, sums = _summed(visits)

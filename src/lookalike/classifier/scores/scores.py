@@ -206,9 +206,9 @@ _NO_LABEL_EVIDENCE = Evidence(np.empty(0, np.int64), np.empty(0, np.float32))
 _NO_COLUMN = Column(np.empty(0, np.int64), np.empty((2, 0), np.float32))
 
 FEW_REFERENCES = 500
-"""Up to so many references, evidence is pushed finely. With three to ten references of each of
-three or four labels, among 4,886 to 7,600 items, .03 to .30 more of the best guesses are right so.
-Many references lie so close that it makes no difference."""
+"""Up to this many references, evidence propagates with the fine truncation. With three to ten
+references of each of three or four labels, among 4,886 to 7,600 items, this makes .03 to .30 more
+of the best guesses right. Many references lie so close to all items that it makes no difference."""
 
 _STEPS_OF_W = 4
 """W is stored in quarters: a finer grid changes many more items and is no more informative."""
@@ -260,7 +260,8 @@ class Scores:
     label but the background.
 
     With `weights`, whole numbers > 0 for all items, e is a weighted mean and m_c a weighted sum.
-    `is_fine` pushes evidence finely (`propagation.FINE`), which few references need (`suited_to`).
+    `fine_propagation` selects the truncation (`propagation.FINE` or `COARSE`); few references need
+    the fine one, and `for_references` selects it by their number.
     """
 
     def __init__(
@@ -268,10 +269,10 @@ class Scores:
         neighbour_graph: NeighbourGraph,
         weights: Places | None = None,
         *,
-        is_fine: bool = False,
+        fine_propagation: bool = False,
     ) -> None:
         self._neighbour_graph, self._weights = neighbour_graph, weights
-        self.is_fine = is_fine
+        self.fine_propagation = fine_propagation
         self._reference_evidence: dict[int, _ReferenceEvidence] = {}
         self._references: dict[str, Places] = {}
         self._evidence: dict[str, Evidence] = {}
@@ -282,13 +283,6 @@ class Scores:
         self._smoother: GraphSmoother | None = None
         self._remoteness: Floats | None = None
         self._nearest_reference = NearestReference(len(neighbour_graph), neighbour_graph.cosines)
-
-    @classmethod
-    def of(cls, neighbour_graph: NeighbourGraph, references: Mapping[str, Places]) -> Scores:
-        """Return the scores of `references` (sorted places by label), with the cut they need."""
-        scores = cls(neighbour_graph).suited_to(references)
-        scores.set_references(references)
-        return scores
 
     @property
     def neighbour_graph(self) -> NeighbourGraph:
@@ -311,18 +305,23 @@ class Scores:
             and self._weights is not None
             and np.array_equal(weights, self._weights)
         )
-        return self if same else Scores(self.neighbour_graph, weights, is_fine=self.is_fine)
+        fine = self.fine_propagation
+        return self if same else Scores(self.neighbour_graph, weights, fine_propagation=fine)
 
-    def suited_to(self, references: Mapping[str, Places]) -> Scores:
-        """Return these scores, or empty ones over the same graph if so many `references` by label
-        need another cut.
+    def for_references(self, references: Mapping[str, Places]) -> Scores:
+        """Return scores of `references` (sorted places by label), with the propagation that their
+        number needs: these scores, updated, or others over the same graph.
         """
-        return self.with_cut(is_fine=sum(map(len, references.values())) <= FEW_REFERENCES)
+        few = sum(map(len, references.values())) <= FEW_REFERENCES
+        scores = self.with_propagation(fine=few)
+        scores.set_references(references)
+        return scores
 
-    def with_cut(self, *, is_fine: bool) -> Scores:
-        """Return these scores, or empty ones over the same graph if their cut differs."""
-        same = is_fine == self.is_fine
-        return self if same else Scores(self.neighbour_graph, self._weights, is_fine=is_fine)
+    def with_propagation(self, *, fine: bool) -> Scores:
+        """Return these scores, or empty ones over the same graph if their propagation differs."""
+        if fine == self.fine_propagation:
+            return self
+        return Scores(self.neighbour_graph, self._weights, fine_propagation=fine)
 
     def weights_of(self, places: Places) -> Places:
         """Return the weights of references (m,), 1 if all count alike."""
@@ -365,7 +364,8 @@ class Scores:
 
         The scores of the items that are here already stay the same.
         """
-        extended = Scores(neighbour_graph, self._weights, is_fine=self.is_fine)
+        fine = self.fine_propagation
+        extended = Scores(neighbour_graph, self._weights, fine_propagation=fine)
         known = len(self.neighbour_graph)
         extended._reference_evidence = dict(self._reference_evidence)
         extended._references = dict(self._references)
@@ -449,7 +449,7 @@ class Scores:
         """Return the evidence of the reference at `place`; computed once, then cached."""
         if place not in self._reference_evidence:
             graph = self.neighbour_graph
-            evidence = graph.evidence(place, FINE if self.is_fine else COARSE)
+            evidence = graph.evidence(place, FINE if self.fine_propagation else COARSE)
             itself = float(evidence.at(np.array([place]))[0])
             if place >= graph.nodes:  # its neighbours return a part of its own evidence
                 itself += float(

@@ -258,7 +258,7 @@ class GraphClassifier:
         """
         graph = self.neighbour_graph
         sampling = _by_place(sampling or AnswerSampling(), graph)
-        scores = self._suited_scores(references)
+        scores = self._fresh_scores(references)
         trusted, doubted = without_suspects(scores, sampling.confirmed)
         if doubted.references:
             scores.set_references(trusted)
@@ -271,13 +271,14 @@ class GraphClassifier:
             hierarchical=hierarchical,
             closed=closed,
         )
-        confidence = replace(confidence, is_fine=scores.is_fine)
+        confidence = replace(confidence, fine_propagation=scores.fine_propagation)
         self._confidence, self._predictions = confidence, None
         return FittedConfidence(confidence, graph.pks[doubted.places])
 
     def restore(self, confidence: Confidence, references: Mapping[str, Places]) -> None:
         """Use a confidence fitted earlier, with the current references."""
-        self._scores = self._known_scores().with_cut(is_fine=confidence.is_fine)
+        scores = self._scores or Scores(self.neighbour_graph)
+        self._scores = scores.with_propagation(fine=confidence.fine_propagation)
         self._set_references(references)
         self._confidence, self._predictions = confidence, None
 
@@ -295,9 +296,8 @@ class GraphClassifier:
         if self._is_hypothetical:
             self._set_references(references)
             return np.empty(0, np.int64)
-        graph, cached_predictions = self.neighbour_graph, self._current_predictions()
-        places = {name: graph.places_of(pks) for name, pks in references.items()}
-        return np.asarray(graph.pks[cached_predictions.update(places)])
+        updated = self._current_predictions().update(self._places(references))
+        return np.asarray(self.neighbour_graph.pks[updated])
 
     def decide(
         self, pks: Places, code_of: Callable[[str], int], rejected: Rejections | None = None
@@ -330,25 +330,29 @@ class GraphClassifier:
         """Set the references of each label without fitting; return the scores, None without any."""
         if not references:
             return None
-        fitted = self._confidence is not None
-        return self._set_references(references) if fitted else self._suited_scores(references)
-
-    def _suited_scores(self, references: Mapping[str, Places]) -> Scores:
-        """Set the references of each label, with the cut that so many need; return the scores."""
-        self._scores = self._known_scores().suited_to(references)
+        if self._confidence is None:
+            return self._fresh_scores(references)
         return self._set_references(references)
 
-    def _set_references(self, references: Mapping[str, Places]) -> Scores:
-        graph, scores = self.neighbour_graph, self._known_scores()
-        places = {name: graph.places_of(pks) for name, pks in references.items()}
-        if scores.changed_by(places):
-            scores.set_references(places)
-            self._confidence = self._predictions = None
-        self._scores = scores
-        return scores
+    def _fresh_scores(self, references: Mapping[str, Places]) -> Scores:
+        """Set the references of each label for a new fit: their number selects the propagation."""
+        scores = self._scores or Scores(self.neighbour_graph)
+        self._confidence = self._predictions = None
+        self._scores = scores.for_references(self._places(references))
+        return self._scores
 
-    def _known_scores(self) -> Scores:
-        return Scores(self.neighbour_graph) if self._scores is None else self._scores
+    def _set_references(self, references: Mapping[str, Places]) -> Scores:
+        """Set the references of each label; the propagation stays that of the last fit."""
+        if self._scores is None:
+            self._scores = Scores(self.neighbour_graph)
+        places = self._places(references)
+        if self._scores.changed_by(places):
+            self._scores.set_references(places)
+            self._confidence = self._predictions = None
+        return self._scores
+
+    def _places(self, references: Mapping[str, Places]) -> dict[str, Places]:
+        return {name: self.neighbour_graph.places_of(pks) for name, pks in references.items()}
 
     @property
     def reach(self) -> GraphReach:
@@ -378,8 +382,7 @@ class GraphClassifier:
         """Return the results of references (pks by label) that look wrong and are not used."""
         scores, confidence = self._scores, self._confidence
         assert scores is not None and confidence is not None, "call fit first"
-        places = {name: self.neighbour_graph.places_of(pks) for name, pks in suspects.items()}
-        trials = answered_trials(scores, confidence.sight.mix, places)
+        trials = answered_trials(scores, confidence.sight.mix, self._places(suspects))
         return _with_codes(trials, _codes(scores.labels, code_of).astype(np.int64))
 
     def causes(self, pk: int, count: int) -> list[tuple[int, str, float]]:
